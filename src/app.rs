@@ -122,7 +122,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         chat: chat.clone(),
         calls: calls(&config, &domain, ice.clone(), node),
         media: crate::actors::media::MediaServiceConfig {
-            identity: Arc::new(identity),
+            certificate: Arc::new(identity),
             room: room_settings(&config),
             addresses: addresses(&config).into(),
         },
@@ -130,17 +130,17 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
             config: config.turn.clone(),
             addresses: relay_addresses(&config).into(),
             ice,
-            entropy: domain.entropy.clone(),
+            random: domain.entropy.clone(),
             sockets,
             tls: tls.map(Arc::new),
         }),
         clock: domain.clock.clone(),
         metrics: metrics.clone(),
         bus: cluster.bus.clone(),
-        drivers: cluster.drivers,
+        bus_drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
-        others: cluster.live_nodes,
+        live_nodes: cluster.live_nodes,
         jobs: jobs.clone(),
         files: files.clone(),
     };
@@ -171,12 +171,12 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         chat,
         files,
         uploads: built.uploads,
-        sessions: built.living,
+        sessions: built.sessions,
         store: domain.store.clone(),
         cache: domain.cache.clone(),
-        store_up: built.store_up,
+        store_up: built.store_health,
         tree: tree_cell,
-        admin: built.operators,
+        admin: built.admin,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -280,12 +280,12 @@ fn options(config: &Config, entropy: RandomSource) -> LaunchOptions {
     let threads = if config.node.actor_threads == 0 { cores } else { config.node.actor_threads };
     let s = &config.supervision;
     let thresholds = WatchdogThresholds {
-        warn: s.warn_after(),
-        give_up: s.replace_thread_after(),
-        despair: s.exit_after(),
-        last_resort: Arc::new(exit_process),
+        warn_after: s.warn_after(),
+        replace_after: s.replace_thread_after(),
+        unrecoverable_after: s.exit_after(),
+        on_unrecoverable: Arc::new(exit_process),
     };
-    LaunchOptions { patience: thresholds, entropy, ..LaunchOptions::threads(threads) }
+    LaunchOptions { watchdog: thresholds, random: entropy, ..LaunchOptions::threads(threads) }
         .pool(MEDIA, media_threads(config))
         .pool(TURN, 1)
         .pool(BUS, 1)
@@ -320,7 +320,7 @@ impl NodeRuntime {
 
     /// Waits until an operator requests that this node leaves the cluster.
     pub async fn wants_to_leave(&self) {
-        self.services.admin.wants_to_leave().await;
+        self.services.admin.drain_requested().await;
     }
 
     /// Hands every call over to other nodes, if there are any, and keeps the old rooms running
@@ -330,8 +330,8 @@ impl NodeRuntime {
         let _ = membership.tell_control(LeaveCluster); // it ends with the node
         let calls = &self.services.sessions.calls;
         let hand_over = async {
-            calls.hand_over_all().await;
-            while calls.departing() > 0 {
+            calls.hand_off_all().await;
+            while calls.lingering_rooms() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -345,17 +345,17 @@ impl NodeRuntime {
     pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
         self.hand_over_calls().await;
-        let users = self.services.sessions.switchboard.connected();
+        let users = self.services.sessions.event_router.local_connected_users();
         tracing::info!(connected.users = users, "draining connections");
         let deadline = self.services.config.node.shutdown_timeout();
-        let remaining = self.services.sessions.calls.finish(deadline / 4).await;
+        let remaining = self.services.sessions.calls.end_all_calls(deadline / 4).await;
         if remaining > 0 {
             tracing::warn!(calls = remaining, "call shutdown timed out");
         }
-        self.services.sessions.switchboard.start_draining(500);
+        self.services.sessions.event_router.start_draining(500);
         // Long-polling clients fetch their last messages with one more request.
         let drained = async {
-            while self.services.sessions.switchboard.connected() > 0 {
+            while self.services.sessions.event_router.local_connected_users() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             socket::close_all(&self.services.engines);

@@ -1,4 +1,4 @@
-//! What operators see and do, on this node and on every other.
+//! Administration: the actor trees of this node and of every other, and commands to them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,31 +12,31 @@ use crate::cluster::BusError;
 use crate::protocol::admin::{ActorFailure, ActorTreeView, ActorView};
 use crate::protocol::cluster::{ActorCommandRequest, NodeLoad, NodeRequest};
 
-/// The way to every node's tree; cheap to clone.
+/// Handle to the actor trees of all nodes; cheap to clone.
 #[derive(Clone)]
 pub struct AdminService {
     tree: Arc<OnceLock<SupervisionTree>>,
-    neighbours: PeerNodes,
-    /// Somebody wants this node to leave.
-    leave: Arc<Notify>,
+    peer_nodes: PeerNodes,
+    /// Notified when this node shall drain.
+    drain_requested: Arc<Notify>,
 }
 
-/// Why an operator's wish was not done.
+/// Why a command was not executed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The tree is not there yet.
+    /// The tree is not launched yet.
     #[error("the node is starting")]
     Starting,
-    /// Nobody of this id.
-    #[error("there is no such node")]
-    NoSuchNode,
-    /// The other node said no.
+    /// No node with this id is alive.
+    #[error("node not found")]
+    NodeNotFound,
+    /// The other node refused the command.
     #[error("{0}")]
     Refused(String),
-    /// This node's tree said no.
+    /// The tree of this node refused the command.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// The other node cannot be asked.
+    /// The other node could not be reached.
     #[error(transparent)]
     Bus(#[from] BusError),
 }
@@ -45,7 +45,7 @@ impl CodedError for AdminError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Starting => ErrorKind::Unavailable,
-            Self::NoSuchNode => ErrorKind::NotFound,
+            Self::NodeNotFound => ErrorKind::NotFound,
             Self::Refused(_) => ErrorKind::Conflict,
             Self::Command(e) => e.kind(),
             Self::Bus(e) => e.kind(),
@@ -55,7 +55,7 @@ impl CodedError for AdminError {
     fn code(&self) -> &'static str {
         match self {
             Self::Starting => "node/starting",
-            Self::NoSuchNode => "actors/node-not-found",
+            Self::NodeNotFound => "actors/node-not-found",
             Self::Refused(_) => "actors/restart-failed",
             Self::Command(e) => e.code(),
             Self::Bus(e) => e.code(),
@@ -64,34 +64,34 @@ impl CodedError for AdminError {
 }
 
 impl AdminService {
-    /// The tree may come later.
-    pub fn new(tree: Arc<OnceLock<SupervisionTree>>, neighbours: PeerNodes) -> Self {
-        Self { tree, neighbours, leave: Arc::default() }
+    /// Creates the service; the tree may be set later.
+    pub fn new(tree: Arc<OnceLock<SupervisionTree>>, peer_nodes: PeerNodes) -> Self {
+        Self { tree, peer_nodes, drain_requested: Arc::default() }
     }
 
     fn tree(&self) -> Result<&SupervisionTree, AdminError> {
         self.tree.get().ok_or(AdminError::Starting)
     }
 
-    /// `None` if the node is this one.
-    fn other(&self, node: Option<NodeId>) -> Result<Option<NodeId>, AdminError> {
+    /// The given node if it is another one, `None` if it is this one.
+    fn remote_node(&self, node: Option<NodeId>) -> Result<Option<NodeId>, AdminError> {
         match node {
-            Some(node) if node == self.neighbours.me() => Ok(None),
-            Some(node) if !self.neighbours.lives(node) => Err(AdminError::NoSuchNode),
-            other => Ok(other),
+            Some(node) if node == self.peer_nodes.local_node() => Ok(None),
+            Some(node) if !self.peer_nodes.is_live(node) => Err(AdminError::NodeNotFound),
+            remote_node => Ok(remote_node),
         }
     }
 
-    /// The actors of a node.
+    /// The actors of a node; `None` means this node.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn actors(&self, node: Option<NodeId>) -> Result<ActorTreeView, AdminError> {
-        match self.other(node)? {
+        match self.remote_node(node)? {
             Some(node) => {
-                Ok(self.neighbours.ask(node, &NodeRequest::Actors, REQUEST_TIMEOUT).await?)
+                Ok(self.peer_nodes.ask(node, &NodeRequest::Actors, REQUEST_TIMEOUT).await?)
             }
-            None => self.actors_here(),
+            None => self.local_actors(),
         }
     }
 
@@ -99,29 +99,29 @@ impl AdminService {
     ///
     /// # Errors
     /// [`AdminError::Starting`].
-    pub fn actors_here(&self) -> Result<ActorTreeView, AdminError> {
+    pub fn local_actors(&self) -> Result<ActorTreeView, AdminError> {
         let items = self.tree()?.snapshot().into_iter().map(view).collect();
-        Ok(ActorTreeView { node: self.neighbours.me().to_string(), items })
+        Ok(ActorTreeView { node: self.peer_nodes.local_node().to_string(), items })
     }
 
-    /// Restarts or stops an actor of a node.
+    /// Restarts or stops an actor of a node; `None` means this node.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn act(
+    pub async fn execute(
         &self,
         node: Option<NodeId>,
-        act: ActorCommandRequest,
+        command: ActorCommandRequest,
     ) -> Result<(), AdminError> {
-        match self.other(node)? {
+        match self.remote_node(node)? {
             Some(node) => {
-                let asked = NodeRequest::CommandActor(act);
-                match self.neighbours.ask(node, &asked, REQUEST_TIMEOUT).await? {
+                let request = NodeRequest::CommandActor(command);
+                match self.peer_nodes.ask(node, &request, REQUEST_TIMEOUT).await? {
                     None => Ok(()),
-                    Some(refused) => Err(AdminError::Refused(refused)),
+                    Some(refusal) => Err(AdminError::Refused(refusal)),
                 }
             }
-            None => self.act_here(act).await,
+            None => self.execute_local(command).await,
         }
     }
 
@@ -129,62 +129,62 @@ impl AdminService {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn act_here(&self, act: ActorCommandRequest) -> Result<(), AdminError> {
+    pub async fn execute_local(&self, command: ActorCommandRequest) -> Result<(), AdminError> {
         let tree = self.tree()?;
-        if act.restart {
-            tree.restart(&act.path).await?
+        if command.restart {
+            tree.restart(&command.path).await?
         } else {
-            tree.stop(&act.path).await?
+            tree.stop(&command.path).await?
         }
         Ok(())
     }
 
-    /// Whether a node is known to live.
+    /// Whether a node is known to be alive.
     pub fn knows(&self, node: NodeId) -> bool {
-        self.neighbours.lives(node)
+        self.peer_nodes.is_live(node)
     }
 
-    /// What a node carries; `own` tells it of this one.
-    pub fn load(&self, node: NodeId, own: impl FnOnce() -> NodeLoad) -> NodeLoad {
-        if node == self.neighbours.me() {
-            return own();
+    /// The load of a node; `local_load` returns that of this one.
+    pub fn load(&self, node: NodeId, local_load: impl FnOnce() -> NodeLoad) -> NodeLoad {
+        if node == self.peer_nodes.local_node() {
+            return local_load();
         }
-        self.neighbours.loads().remove(&node).map(|(load, _)| load).unwrap_or_default()
+        self.peer_nodes.loads().remove(&node).map(|(load, _)| load).unwrap_or_default()
     }
 
-    /// Wishes that a node hands over what it has and leaves; done when the wish has arrived.
+    /// Asks a node to drain; returns when the request has arrived.
     ///
     /// # Errors
     /// [`AdminError`].
     pub async fn drain(&self, node: NodeId) -> Result<(), AdminError> {
-        match self.other(Some(node))? {
+        match self.remote_node(Some(node))? {
             Some(node) => {
-                Ok(self.neighbours.ask(node, &NodeRequest::Drain, REQUEST_TIMEOUT).await?)
+                Ok(self.peer_nodes.ask(node, &NodeRequest::Drain, REQUEST_TIMEOUT).await?)
             }
             None => {
-                self.drain_here();
+                self.drain_local();
                 Ok(())
             }
         }
     }
 
-    /// Wishes the same of this node.
-    pub fn drain_here(&self) {
-        self.leave.notify_one();
+    /// Asks this node to drain.
+    pub fn drain_local(&self) {
+        self.drain_requested.notify_one();
     }
 
-    /// Waits until somebody wishes that this node leaves.
-    pub async fn wants_to_leave(&self) {
-        self.leave.notified().await;
+    /// Waits until this node is asked to drain.
+    pub async fn drain_requested(&self) {
+        self.drain_requested.notified().await;
     }
 }
 
 fn view(entry: TreeNodeView) -> ActorView {
     ActorView {
         path: entry.path,
-        state: word(&entry.state),
-        kind: word(&entry.kind),
-        restart: word(&entry.restart),
+        state: serde_name(&entry.state),
+        kind: serde_name(&entry.kind),
+        restart: serde_name(&entry.restart),
         uptime_ms: entry.uptime_ms,
         restarts: entry.restarts,
         mailbox: entry.mailbox,
@@ -201,8 +201,8 @@ fn failure(failure: FailureRecord) -> ActorFailure {
     ActorFailure { at: failure.at, exit: failure.exit, message: failure.message }
 }
 
-/// The word that serde has for a plain variant.
-fn word(value: &impl serde::Serialize) -> String {
+/// The serde name of a unit variant.
+fn serde_name(value: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
 }

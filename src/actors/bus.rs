@@ -1,7 +1,8 @@
-//! The ways to the other nodes: two actors, each of whose lives is one connection to the broker.
+//! The connections to the other nodes: two actors, each of whose incarnations is one connection to
+//! the broker.
 //!
-//! A connection that is lost is a failure like any other: the tree shows it with its reason, and
-//! the actor is started anew, after a pause that grows, for as long as it takes.
+//! A lost connection is a failure like any other: the tree shows it with its reason, and the actor
+//! is restarted after a growing back-off, without limit.
 
 use std::time::Duration;
 
@@ -13,31 +14,41 @@ use super::supervision::{
 };
 use crate::cluster::AmqpBus;
 
-/// The pool of the one thread on which both live: whatever blocks others does not block them.
+/// The pool of the one thread on which both run, so that blocked actors do not block them.
 pub const BUS: &str = "bus";
 
-/// Short enough that a node is back seconds after its broker.
+/// Short enough that a node reconnects within seconds of its broker's return.
 const RECONNECT_BACKOFF: Backoff =
     Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(3) };
-/// Losing the broker is no reason to restart anything else, however often it happens.
+/// Restarts and their period. Losing the broker must not restart anything else, however often it
+/// happens.
 const UNLIMITED_RESTARTS: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
 
-/// Both, under `bus`.
+/// The supervisor `bus` with both actors.
 pub fn spec(bus: &AmqpBus) -> SupervisorSpec {
-    let (out, into) = (bus.clone(), bus.clone());
-    let (most, window) = UNLIMITED_RESTARTS;
+    let (publisher_bus, consumer_bus) = (bus.clone(), bus.clone());
+    let (max_restarts, period) = UNLIMITED_RESTARTS;
     supervisor("bus", Strategy::OneForOne)
-        .intensity(most, window)
-        .with(terms(child("publisher", move |_| BusPublisherActor(out.clone()))))
-        .with(terms(child("consumer", move |_| BusConsumerActor(into.clone()))))
+        .intensity(max_restarts, period)
+        .with(with_restart_policy(child("publisher", move |_| {
+            BusPublisherActor(publisher_bus.clone())
+        })))
+        .with(with_restart_policy(child("consumer", move |_| {
+            BusConsumerActor(consumer_bus.clone())
+        })))
 }
 
-fn terms<A: Actor<Context = SupervisedContext<A>>>(child: ActorSpec<A>) -> ActorSpec<A> {
-    let (most, window) = UNLIMITED_RESTARTS;
-    child.intensity(most, window).backoff(RECONNECT_BACKOFF).on_threads(ThreadAffinity::Pool(BUS))
+fn with_restart_policy<A: Actor<Context = SupervisedContext<A>>>(
+    child: ActorSpec<A>,
+) -> ActorSpec<A> {
+    let (max_restarts, period) = UNLIMITED_RESTARTS;
+    child
+        .intensity(max_restarts, period)
+        .backoff(RECONNECT_BACKOFF)
+        .on_threads(ThreadAffinity::Pool(BUS))
 }
 
-/// Carries to the broker what is told and asked.
+/// Sends events and requests to the broker.
 struct BusPublisherActor(AmqpBus);
 
 crate::actors::supervision::supervised!(BusPublisherActor);
@@ -46,12 +57,12 @@ impl Actor for BusPublisherActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let life = self.0.publisher().into_actor(self);
-        ctx.spawn(life.map(|broken, _, ctx| ctx.fail(broken.to_string())));
+        let connection = self.0.publisher().into_actor(self);
+        ctx.spawn(connection.map(|error, _, ctx| ctx.fail(error.to_string())));
     }
 }
 
-/// Brings from the broker what others tell and ask.
+/// Receives events and requests from the broker.
 struct BusConsumerActor(AmqpBus);
 
 crate::actors::supervision::supervised!(BusConsumerActor);
@@ -60,7 +71,7 @@ impl Actor for BusConsumerActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let life = self.0.consumer().into_actor(self);
-        ctx.spawn(life.map(|broken, _, ctx| ctx.fail(broken.to_string())));
+        let connection = self.0.consumer().into_actor(self);
+        ctx.spawn(connection.map(|error, _, ctx| ctx.fail(error.to_string())));
     }
 }

@@ -1,11 +1,11 @@
-//! Chat lanes: where messages get their order.
+//! Chat shards: the actors that order messages.
 //!
-//! Each conversation belongs to one lane. While one of its batches commits, what is said meanwhile
-//! waits and becomes the next batch: one transaction and one fsync for many senders, and what is
-//! committed is announced in the order of `seq`. On a restart a lane forgets what waited (senders
-//! are told to send again, with the same `client_id`) and lets every session look for itself.
+//! Each conversation belongs to one shard. While one of its batches commits, new messages wait and
+//! become the next batch: one transaction and one fsync for many senders (group commit), and
+//! committed messages are published in the order of `seq`. On a restart a shard drops what waited
+//! (senders are told to retry, with the same `client_id`) and makes every session resync.
 //!
-//! An announcement may be lost or come twice; it only tells sessions how far a conversation is.
+//! A published event may be lost or duplicated; it only tells sessions how far a conversation is.
 
 mod queue;
 
@@ -33,320 +33,347 @@ use crate::telemetry::metrics::{
     count_dropped_event, count_rejected,
 };
 
-/// How many messages one transaction stores at most.
+/// Maximum of messages stored in one transaction.
 const MAX_BATCH_MESSAGES: usize = 256;
-/// A conversation silent for this long is forgotten.
+/// A conversation without messages for this long is removed from memory.
 const CONVERSATION_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long until a lane looks again at what it could not announce.
+/// Back-off before the head of a conversation is published after a failed announcement.
 const REANNOUNCE_BACKOFF: Backoff =
     Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) };
-/// A commit that was under way has ended after this time, well or not.
+/// After this time a commit that was in progress has ended, successfully or not.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The actor.
+/// The actor that orders the writes of its conversations.
 pub struct ChatShard {
     chat: ChatService,
-    switchboard: EventRouter,
-    lines: HashMap<ConversationId, ConversationQueue>,
-    /// How many drafts wait in all lines, and how many may.
-    waiting: usize,
-    most: usize,
+    event_router: EventRouter,
+    queues: HashMap<ConversationId, ConversationQueue>,
+    /// Queued work of all conversations, and its limit.
+    queued: usize,
+    max_queued: usize,
 }
 
-/// One conversation's queue.
+/// The queue of one conversation.
 struct ConversationQueue {
-    waiting: VecDeque<ConversationWork>,
-    committing: bool,
-    /// Who is to be told, and the roster's number at which that was right.
-    audience: Option<RecipientCache>,
-    /// Something was perhaps not announced, and the lane is about to look.
-    reminding: bool,
-    used: Instant,
+    queued: VecDeque<ConversationWork>,
+    is_committing: bool,
+    /// The recipients, and the membership version at which they were read.
+    recipients: Option<RecipientCache>,
+    /// An announcement may be missing, and the head is about to be published.
+    is_reannouncing: bool,
+    last_used: Instant,
 }
 
-/// Who hears of a conversation, as of which roster.
+/// The recipients of a conversation, as of a membership version.
 #[derive(Clone)]
 struct RecipientCache {
-    roster: i64,
-    people: Arc<[UserId]>,
+    membership_version: i64,
+    users: Arc<[UserId]>,
 }
 
-/// What a commit gave: the roster at that moment and what became of each draft, or why not.
+/// The result of a commit: the membership version and the outcome of each draft, or the error.
 struct CommitOutcome {
     results: Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError>,
-    audience: Option<RecipientCache>,
+    recipients: Option<RecipientCache>,
 }
 
 crate::actors::supervision::supervised!(ChatShard);
 
 impl ChatShard {
-    /// A lane that stores through `chat` and announces through `switchboard`; beyond `most`
-    /// waiting drafts it refuses.
-    pub fn new(chat: ChatService, switchboard: EventRouter, most: usize) -> Self {
-        Self { chat, switchboard, lines: HashMap::new(), waiting: 0, most }
+    /// A shard that stores through `chat` and publishes through `event_router`; beyond `max_queued` queued
+    /// items it refuses work.
+    pub fn new(chat: ChatService, event_router: EventRouter, max_queued: usize) -> Self {
+        Self { chat, event_router, queues: HashMap::new(), queued: 0, max_queued }
     }
 
-    /// Commits what waits, if nothing is being committed.
+    /// Commits what is queued, unless a commit is in progress.
     fn commit(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
-        let Some(line) = self.lines.get_mut(&conversation) else { return };
-        if line.committing || line.waiting.is_empty() {
+        let Some(queue) = self.queues.get_mut(&conversation) else { return };
+        if queue.is_committing || queue.queued.is_empty() {
             return;
         }
-        line.committing = true;
+        queue.is_committing = true;
         let (mut drafts, mut replies) = (Vec::new(), Vec::new());
         while drafts.len() < MAX_BATCH_MESSAGES
-            && let Some(work) =
-                line.waiting.pop_front_if(|work| matches!(work, ConversationWork::Say { .. }))
-            && let ConversationWork::Say { draft, reply } = work
+            && let Some(work) = queue
+                .queued
+                .pop_front_if(|work| matches!(work, ConversationWork::SendMessage { .. }))
+            && let ConversationWork::SendMessage { draft, reply } = work
         {
             drafts.push(draft);
             replies.push(reply);
         }
         if drafts.is_empty() {
-            return self.alter(conversation, ctx);
+            return self.commit_change(conversation, ctx);
         }
-        if line.waiting.is_empty() {
-            line.waiting = VecDeque::new(); // the room it took goes too: most lines are silent
+        if queue.queued.is_empty() {
+            queue.queued = VecDeque::new(); // frees the memory, as most conversations are silent
         }
-        self.waiting -= drafts.len();
+        self.queued -= drafts.len();
         histogram!(CHAT_COMMIT_BATCH_SIZE)
             .record(u32::try_from(drafts.len()).map_or(0.0, f64::from));
-        let work = store(self.chat.clone(), conversation, drafts, line.audience.clone());
-        ctx.spawn(work.into_actor(self).map(move |committed, lane, ctx| {
-            lane.committed(conversation, committed, replies, ctx);
-            lane.commit(conversation, ctx);
+        let work = commit_batch(self.chat.clone(), conversation, drafts, queue.recipients.clone());
+        ctx.spawn(work.into_actor(self).map(move |outcome, shard, ctx| {
+            shard.on_committed(conversation, outcome, replies, ctx);
+            shard.commit(conversation, ctx);
         }));
     }
 
-    /// Commits the change that waits first.
-    fn alter(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
-        let Some(line) = self.lines.get_mut(&conversation) else { return };
-        let Some(ConversationWork::Alter { wish, reply }) = line.waiting.pop_front() else {
+    /// Commits the first queued change.
+    fn commit_change(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
+        let Some(queue) = self.queues.get_mut(&conversation) else { return };
+        let Some(ConversationWork::ChangeMessage { request, reply }) = queue.queued.pop_front()
+        else {
             return;
         };
-        self.waiting -= 1;
-        let (chat, known) = (self.chat.clone(), line.audience.clone());
+        self.queued -= 1;
+        let (chat, cached) = (self.chat.clone(), queue.recipients.clone());
         let work = async move {
-            let outcome = chat.change_message(conversation, wish).await;
-            let roster =
+            let outcome = chat.change_message(conversation, request).await;
+            let membership_version =
                 outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.members_version));
-            let audience = audience(&chat, conversation, roster, known).await;
-            (outcome, audience)
+            let recipients = recipients(&chat, conversation, membership_version, cached).await;
+            (outcome, recipients)
         };
-        ctx.spawn(work.into_actor(self).map(move |(outcome, audience), lane, ctx| {
-            lane.altered(conversation, &outcome, audience, ctx);
-            let _ = reply.send(outcome); // whoever went away looks again
-            lane.commit(conversation, ctx);
+        ctx.spawn(work.into_actor(self).map(move |(outcome, recipients), shard, ctx| {
+            shard.on_change_committed(conversation, &outcome, recipients, ctx);
+            let _ = reply.send(outcome); // fails only if the caller has left
+            shard.commit(conversation, ctx);
         }));
     }
 
-    fn altered(
+    fn on_change_committed(
         &mut self,
         conversation: ConversationId,
         outcome: &Result<ChangeMessageOutcome, ChatError>,
-        audience: Option<RecipientCache>,
+        recipients: Option<RecipientCache>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         match outcome {
             Ok(ChangeMessageOutcome { change: Some(change), .. }) => {
                 counter!(CHANGES, "event" => change.event.name()).increment(1);
-                match audience.as_ref() {
-                    Some(audience) if audience.roster == change.members_version => {
-                        self.announce_change(audience, change);
+                match recipients.as_ref() {
+                    Some(recipients) if recipients.membership_version == change.members_version => {
+                        self.announce_change(recipients, change);
                     }
-                    // Whoever came meanwhile may not see it: the database knows.
-                    Some(audience) => {
-                        if let Some(place) = OutboundEvent::new(&change.event).place() {
-                            self.switchboard.publish_head(&audience.people, place);
+                    // Members added meanwhile may not see it; the database decides.
+                    Some(recipients) => {
+                        if let Some(position) = OutboundEvent::new(&change.event).position() {
+                            self.event_router.publish_head(&recipients.users, position);
                         }
                     }
                     None => {
                         count_dropped_event("audience-unknown");
-                        self.remind(conversation, 0, ctx);
+                        self.schedule_reannounce(conversation, 0, ctx);
                     }
                 }
             }
             Err(ChatError::Store(error)) => {
-                self.turn_away(conversation);
+                self.reject_queued(conversation);
                 if matches!(error, store::StoreError::Deadline) {
-                    self.remind(conversation, 0, ctx); // perhaps it was committed
+                    self.schedule_reannounce(conversation, 0, ctx); // it may have been committed
                 }
             }
             Ok(_) | Err(_) => {}
         }
-        self.settle(conversation, audience);
+        self.end_commit(conversation, recipients);
     }
 
-    fn committed(
+    fn on_committed(
         &mut self,
         conversation: ConversationId,
-        committed: CommitOutcome,
+        outcome: CommitOutcome,
         replies: Vec<ReplySlot>,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        let CommitOutcome { results, audience } = committed;
-        let (roster, results) = match results {
+        let CommitOutcome { results, recipients } = outcome;
+        let (membership_version, results) = match results {
             Ok(committed) => committed,
             Err(error) => {
-                // Whoever waits behind it would only wait for the same: a database that is away.
-                self.turn_away(conversation);
+                // Work queued behind it would fail for the same reason: the database is
+                // unavailable.
+                self.reject_queued(conversation);
                 if matches!(error, ChatError::Store(store::StoreError::Deadline)) {
-                    self.remind(conversation, 0, ctx); // perhaps it was committed
+                    self.schedule_reannounce(conversation, 0, ctx); // it may have been committed
                 }
                 (0, replies.iter().map(|_| Err(error.clone())).collect())
             }
         };
-        let mut known = 0;
+        let mut head_seq = 0;
         for (reply, result) in replies.into_iter().zip(results) {
             if let Ok(SendMessageOutcome::Stored(message, withheld)) = &result {
                 counter!(MESSAGES).increment(1);
-                histogram!(COMMIT_SECONDS).record(reply.since.elapsed().as_secs_f64());
-                match audience.as_ref().filter(|audience| audience.roster == roster) {
-                    Some(audience) => self.announce(audience, message, *withheld),
-                    None => known = known.max(message.seq),
+                histogram!(COMMIT_SECONDS).record(reply.queued_at.elapsed().as_secs_f64());
+                match recipients
+                    .as_ref()
+                    .filter(|known| known.membership_version == membership_version)
+                {
+                    Some(recipients) => self.announce_message(recipients, message, *withheld),
+                    None => head_seq = head_seq.max(message.seq),
                 }
             }
-            // The first commit may have been one whose answer was lost: perhaps never announced.
+            // The first commit may be one whose reply was lost, and whose event was never
+            // published.
             if let Ok(SendMessageOutcome::Duplicate(message)) = &result {
                 counter!(MESSAGES_REPEATED).increment(1);
-                known = known.max(message.seq);
+                head_seq = head_seq.max(message.seq);
             }
-            let _ = reply.to.send(result); // whoever went away asks again with the same client_id
+            // fails only if the caller has left, who retries with the same client_id
+            let _ = reply.reply_to.send(result);
         }
-        match &audience {
-            _ if known == 0 => {}
-            // Who may see what is asked of the database: the audience is not that of the commit.
-            Some(audience) => {
-                self.switchboard
-                    .publish_head(&audience.people, SequencePosition::message(conversation, known));
+        match &recipients {
+            _ if head_seq == 0 => {}
+            // Who may see it is checked against the database: these are not the recipients at the
+            // commit.
+            Some(recipients) => {
+                self.event_router.publish_head(
+                    &recipients.users,
+                    SequencePosition::message(conversation, head_seq),
+                );
             }
             None => {
                 count_dropped_event("audience-unknown");
-                self.remind(conversation, 0, ctx);
+                self.schedule_reannounce(conversation, 0, ctx);
             }
         }
-        self.settle(conversation, audience);
+        self.end_commit(conversation, recipients);
     }
 
-    /// Nothing is being committed any more.
-    fn settle(&mut self, conversation: ConversationId, audience: Option<RecipientCache>) {
-        if let Some(line) = self.lines.get_mut(&conversation) {
-            line.committing = false;
-            line.audience = audience;
-            line.used = Instant::now();
-            let idle = line.waiting.is_empty() && !line.reminding;
-            if idle && line.audience.is_none() {
-                self.lines.remove(&conversation); // a conversation that may not even exist
+    /// Ends a commit.
+    fn end_commit(&mut self, conversation: ConversationId, recipients: Option<RecipientCache>) {
+        if let Some(queue) = self.queues.get_mut(&conversation) {
+            queue.is_committing = false;
+            queue.recipients = recipients;
+            queue.last_used = Instant::now();
+            let idle = queue.queued.is_empty() && !queue.is_reannouncing;
+            if idle && queue.recipients.is_none() {
+                self.queues.remove(&conversation); // a conversation that may not even exist
             }
         }
     }
 
-    fn announce(&self, audience: &RecipientCache, message: &Wire, withheld: Option<UserId>) {
-        let event = OutboundEvent::new(&ServerEvent::Message(message.clone()));
-        self.tell(audience, &event, None, withheld.as_slice());
-    }
-
-    fn announce_change(&self, audience: &RecipientCache, change: &MessageChange) {
-        self.tell(audience, &OutboundEvent::new(&change.event), change.only, &change.except);
-    }
-
-    /// Tells one person only, or all but some; the others that this number is not for them.
-    fn tell(
+    fn announce_message(
         &self,
-        audience: &RecipientCache,
+        recipients: &RecipientCache,
+        message: &Wire,
+        withheld: Option<UserId>,
+    ) {
+        let event = OutboundEvent::new(&ServerEvent::Message(message.clone()));
+        self.publish_filtered(recipients, &event, None, withheld.as_slice());
+    }
+
+    fn announce_change(&self, recipients: &RecipientCache, change: &MessageChange) {
+        self.publish_filtered(
+            recipients,
+            &OutboundEvent::new(&change.event),
+            change.only,
+            &change.except,
+        );
+    }
+
+    /// Publishes an event to one member only, or to all except some; the others are told to skip
+    /// it.
+    fn publish_filtered(
+        &self,
+        recipients: &RecipientCache,
         event: &OutboundEvent,
         only: Option<UserId>,
         except: &[UserId],
     ) {
         if only.is_none() && except.is_empty() {
-            return self.switchboard.publish(&audience.people, event);
+            return self.event_router.publish(&recipients.users, event);
         }
-        let hears = |user: &&UserId| match only {
+        let is_recipient = |user: &&UserId| match only {
             Some(one) => one == **user,
             None => !except.contains(*user),
         };
-        let (to, others): (Vec<&UserId>, Vec<&UserId>) = audience.people.iter().partition(hears);
-        let owned = |people: Vec<&UserId>| people.into_iter().copied().collect::<Vec<_>>();
-        self.switchboard.publish(&owned(to), event);
-        if let Some(place) = event.place() {
-            self.switchboard.publish_skipped(&owned(others), place);
+        let (to, skipping): (Vec<&UserId>, Vec<&UserId>) =
+            recipients.users.iter().partition(is_recipient);
+        let owned = |users: Vec<&UserId>| users.into_iter().copied().collect::<Vec<_>>();
+        self.event_router.publish(&owned(to), event);
+        if let Some(position) = event.position() {
+            self.event_router.publish_skipped(&owned(skipping), position);
         }
     }
 
-    /// Refuses everything that waits in a line.
-    fn turn_away(&mut self, conversation: ConversationId) {
-        let Some(line) = self.lines.get_mut(&conversation) else { return };
-        for work in line.waiting.drain(..) {
-            self.waiting -= 1;
+    /// Rejects all queued work of a conversation.
+    fn reject_queued(&mut self, conversation: ConversationId) {
+        let Some(queue) = self.queues.get_mut(&conversation) else { return };
+        for work in queue.queued.drain(..) {
+            self.queued -= 1;
             work.reject();
         }
     }
 
-    /// A little later tells everybody how far the conversation is; whoever lacks something reads
-    /// it. Tried again, ever more slowly, until the database answers.
-    fn remind(
+    /// Publishes the head of the conversation after a delay; sessions that lack something read it.
+    /// Retried with growing delays until the database answers.
+    fn schedule_reannounce(
         &mut self,
         conversation: ConversationId,
         attempt: u32,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        let Some(line) = self.lines.get_mut(&conversation) else { return };
-        if line.reminding && attempt == 0 {
+        let Some(queue) = self.queues.get_mut(&conversation) else { return };
+        if queue.is_reannouncing && attempt == 0 {
             return;
         }
-        line.reminding = true;
+        queue.is_reannouncing = true;
         let chat = self.chat.clone();
         let pause = REANNOUNCE_BACKOFF.delay(attempt + 1, 0.0);
-        let look = async move {
+        let head = async move {
             tokio::time::sleep(pause).await;
             chat.recipients(conversation).await
         };
-        ctx.spawn(look.into_actor(self).map(move |found, lane, ctx| match found {
-            Ok(now) => {
-                let (said, changed) = (now.last_seq, now.revision);
-                let switchboard = &lane.switchboard;
-                switchboard
-                    .publish_head(&now.members, SequencePosition::message(conversation, said));
-                switchboard
-                    .publish_head(&now.members, SequencePosition::revision(conversation, changed));
-                if let Some(line) = lane.lines.get_mut(&conversation) {
-                    line.reminding = false;
+        ctx.spawn(head.into_actor(self).map(move |found, shard, ctx| match found {
+            Ok(current) => {
+                let (last_seq, revision) = (current.last_seq, current.revision);
+                let event_router = &shard.event_router;
+                event_router.publish_head(
+                    &current.members,
+                    SequencePosition::message(conversation, last_seq),
+                );
+                event_router.publish_head(
+                    &current.members,
+                    SequencePosition::revision(conversation, revision),
+                );
+                if let Some(queue) = shard.queues.get_mut(&conversation) {
+                    queue.is_reannouncing = false;
                 }
             }
-            Err(_) => lane.remind(conversation, attempt + 1, ctx),
+            Err(_) => shard.schedule_reannounce(conversation, attempt + 1, ctx),
         }));
     }
 }
 
-/// Commits a batch; asks who is to be told only if membership changed since the last time.
-async fn store(
+/// Commits a batch; reads the recipients only if the membership changed since the last time.
+async fn commit_batch(
     chat: ChatService,
     conversation: ConversationId,
     drafts: Vec<MessageDraft>,
-    known: Option<RecipientCache>,
+    cached: Option<RecipientCache>,
 ) -> CommitOutcome {
-    let (roster, results) = match chat.append(conversation, drafts).await {
+    let (membership_version, results) = match chat.append(conversation, drafts).await {
         Ok(committed) => committed,
-        Err(error) => return CommitOutcome { results: Err(error), audience: known },
+        Err(error) => return CommitOutcome { results: Err(error), recipients: cached },
     };
-    let wanted = results.iter().any(Result::is_ok).then_some(roster);
-    let audience = audience(&chat, conversation, wanted, known).await;
-    CommitOutcome { results: Ok((roster, results)), audience }
+    let read_version = results.iter().any(Result::is_ok).then_some(membership_version);
+    let recipients = recipients(&chat, conversation, read_version, cached).await;
+    CommitOutcome { results: Ok((membership_version, results)), recipients }
 }
 
-/// Who is to be told: who was known, unless the roster has changed.
-async fn audience(
+/// The recipients: the cached ones, unless the membership has changed.
+async fn recipients(
     chat: &ChatService,
     conversation: ConversationId,
-    roster: Option<i64>,
-    known: Option<RecipientCache>,
+    membership_version: Option<i64>,
+    cached: Option<RecipientCache>,
 ) -> Option<RecipientCache> {
-    let Some(roster) = roster else { return known };
-    if known.as_ref().is_some_and(|known| known.roster == roster) {
-        return known;
+    let Some(membership_version) = membership_version else { return cached };
+    if cached.as_ref().is_some_and(|cached| cached.membership_version == membership_version) {
+        return cached;
     }
-    let now = chat.recipients(conversation).await.ok()?;
-    Some(RecipientCache { roster: now.roster, people: now.members.into() })
+    let current = chat.recipients(conversation).await.ok()?;
+    Some(RecipientCache { membership_version: current.roster, users: current.members.into() })
 }
 
 impl Actor for ChatShard {
@@ -354,14 +381,14 @@ impl Actor for ChatShard {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if ctx.is_restart() {
-            self.switchboard.resync();
-            // A commit that was under way may end after that.
-            ctx.run_later(COMMIT_TIMEOUT, |lane, _| lane.switchboard.resync());
+            self.event_router.resync();
+            // A commit that was in progress may end after that.
+            ctx.run_later(COMMIT_TIMEOUT, |shard, _| shard.event_router.resync());
         }
-        ctx.run_interval(CONVERSATION_IDLE_TIMEOUT / 5, |lane, _| {
-            lane.lines.retain(|_, line| {
-                let busy = line.committing || line.reminding || !line.waiting.is_empty();
-                busy || line.used.elapsed() < CONVERSATION_IDLE_TIMEOUT
+        ctx.run_interval(CONVERSATION_IDLE_TIMEOUT / 5, |shard, _| {
+            shard.queues.retain(|_, queue| {
+                let busy = queue.is_committing || queue.is_reannouncing || !queue.queued.is_empty();
+                busy || queue.last_used.elapsed() < CONVERSATION_IDLE_TIMEOUT
             });
         });
     }
@@ -371,19 +398,19 @@ impl Handler<EnqueueWork> for ChatShard {
     type Result = ();
 
     fn handle(&mut self, EnqueueWork { conversation, work }: EnqueueWork, ctx: &mut Self::Context) {
-        if self.waiting >= self.most {
+        if self.queued >= self.max_queued {
             count_rejected("lane-full");
             return work.reject();
         }
-        let line = self.lines.entry(conversation).or_insert_with(|| ConversationQueue {
-            waiting: VecDeque::new(),
-            committing: false,
-            audience: None,
-            reminding: false,
-            used: Instant::now(),
+        let queue = self.queues.entry(conversation).or_insert_with(|| ConversationQueue {
+            queued: VecDeque::new(),
+            is_committing: false,
+            recipients: None,
+            is_reannouncing: false,
+            last_used: Instant::now(),
         });
-        line.waiting.push_back(work);
-        self.waiting += 1;
+        queue.queued.push_back(work);
+        self.queued += 1;
         self.commit(conversation, ctx);
     }
 }

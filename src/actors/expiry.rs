@@ -1,7 +1,7 @@
-//! Expiry: removes messages whose time is over, in short rounds.
+//! Message expiry: deletes expired messages in short rounds.
 //!
-//! It keeps nothing: a message that has disappeared is not shown from that moment on, removed or
-//! not, and after a restart the next round finds it.
+//! It has no state: an expired message is no longer shown from that moment on, deleted or not, and
+//! after a restart the next round finds it.
 
 use std::time::Duration;
 
@@ -14,32 +14,32 @@ use super::supervision::SupervisedContext;
 use crate::domain::WithEvents;
 use crate::telemetry::metrics::PURGED_ROWS;
 
-/// The actor.
+/// The actor that deletes expired messages.
 pub struct MessageExpirer {
-    living: SessionService,
+    sessions: SessionService,
     store: Store,
-    round: Duration,
-    /// Something was removed that the files of the database may still remember.
-    remembered: bool,
+    interval: Duration,
+    /// Deleted content may still be in the files of the database.
+    has_remnants: bool,
 }
 
 crate::actors::supervision::supervised!(MessageExpirer);
 
 impl MessageExpirer {
-    /// Looks once in a `round`.
-    pub const fn new(living: SessionService, store: Store, round: Duration) -> Self {
-        Self { living, store, round, remembered: false }
+    /// Runs once per `interval`.
+    pub const fn new(sessions: SessionService, store: Store, interval: Duration) -> Self {
+        Self { sessions, store, interval, has_remnants: false }
     }
 
-    fn look(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let (living, store, mut remembered) =
-            (self.living.clone(), self.store.clone(), self.remembered);
+    fn run(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let (sessions, store, mut has_remnants) =
+            (self.sessions.clone(), self.store.clone(), self.has_remnants);
         let work = async move {
-            let more = match living.chat.expire().await {
+            let has_more = match sessions.chat.expire().await {
                 Ok((count, news)) => {
-                    living.tell(WithEvents { reply: (), events: news });
+                    sessions.publish_events(WithEvents { reply: (), events: news });
                     counter!(PURGED_ROWS, "kind" => "messages").increment(count as u64);
-                    remembered |= count > 0;
+                    has_remnants |= count > 0;
                     count > 0
                 }
                 Err(error) => {
@@ -47,16 +47,16 @@ impl MessageExpirer {
                     false
                 }
             };
-            if remembered && !more {
-                // Somebody reads just now, or the database is away: tried again next time.
-                remembered = !store.purge_deleted_data().await.unwrap_or(false);
+            if has_remnants && !has_more {
+                // The database is being read, or is unavailable: retried in the next round.
+                has_remnants = !store.purge_deleted_data().await.unwrap_or(false);
             }
-            (more, remembered)
+            (has_more, has_remnants)
         };
-        ctx.wait(work.into_actor(self).map(|(more, remembered), expiry, ctx| {
-            expiry.remembered = remembered;
-            let pause = if more { Duration::ZERO } else { expiry.round };
-            ctx.run_later(pause, Self::look);
+        ctx.wait(work.into_actor(self).map(|(has_more, has_remnants), expiry, ctx| {
+            expiry.has_remnants = has_remnants;
+            let delay = if has_more { Duration::ZERO } else { expiry.interval };
+            ctx.run_later(delay, Self::run);
         }));
     }
 }
@@ -65,6 +65,6 @@ impl Actor for MessageExpirer {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(self.round, Self::look);
+        ctx.run_later(self.interval, Self::run);
     }
 }

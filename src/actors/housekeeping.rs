@@ -1,6 +1,7 @@
-//! Housekeeping of this node: reads keys that another node may have rotated, counts what was measured.
+//! Housekeeping of this node: reloads signing keys that another node may have rotated, and runs the
+//! upkeep of metrics.
 //!
-//! It keeps nothing; after a restart it begins its round anew.
+//! It has no state; after a restart it starts over.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::domain::accounts::TokenSigner;
 const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The actor.
+/// The actor of the housekeeping.
 pub struct HousekeepingActor {
     keys: TokenSigner,
     metrics: PrometheusHandle,
@@ -22,19 +23,19 @@ pub struct HousekeepingActor {
 crate::actors::supervision::supervised!(HousekeepingActor);
 
 impl HousekeepingActor {
-    /// Keeps these in order.
+    /// Reloads `keys` and maintains `metrics`.
     pub const fn new(keys: TokenSigner, metrics: PrometheusHandle) -> Self {
         Self { keys, metrics }
     }
 
-    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
+    fn reload_keys(&mut self, ctx: &mut SupervisedContext<Self>) {
         let keys = self.keys.clone();
-        let read = async move { keys.reload().await };
-        ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
-            if let Err(error) = read {
+        let reload = async move { keys.reload().await };
+        ctx.spawn(reload.into_actor(self).map(|reload, _, ctx| {
+            if let Err(error) = reload {
                 tracing::warn!(%error, "signing key reload failed");
             }
-            ctx.run_later(PURGE_INTERVAL, Self::round);
+            ctx.run_later(PURGE_INTERVAL, Self::reload_keys);
         }));
     }
 }
@@ -43,8 +44,9 @@ impl Actor for HousekeepingActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(PURGE_INTERVAL, Self::round);
-        // What histograms have seen is kept one by one until it is counted; nobody may be scraping.
+        ctx.run_later(PURGE_INTERVAL, Self::reload_keys);
+        // Histogram samples are stored one by one until the upkeep aggregates them; nobody may be
+        // scraping.
         ctx.run_interval(METRICS_UPKEEP_INTERVAL, |housekeeping, _| {
             housekeeping.metrics.run_upkeep()
         });

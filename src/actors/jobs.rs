@@ -1,5 +1,5 @@
-//! Workers: each takes one job after the other. They keep nothing: what they had begun when they
-//! failed is begun anew when its lease runs out.
+//! Job workers: each runs one job after the other. They have no state: a job that was running when
+//! a worker failed runs again when its lease expires.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use super::supervision::SupervisedContext;
 use crate::domain::WithEvents;
 use crate::domain::jobs::{JobRunner, PollOutcome};
 
-/// How often what is over is thrown away.
+/// How often finished jobs are deleted.
 const REAP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The actor.
+/// The actor that runs jobs.
 pub struct JobWorker {
     jobs: JobRunner,
-    living: SessionService,
+    sessions: SessionService,
 }
 
 crate::actors::supervision::supervised!(JobWorker);
 
 impl JobWorker {
-    /// Tells the news of its work to those who are here.
-    pub const fn new(jobs: JobRunner, living: SessionService) -> Self {
-        Self { jobs, living }
+    /// A worker whose events are published through `sessions`.
+    pub const fn new(jobs: JobRunner, sessions: SessionService) -> Self {
+        Self { jobs, sessions }
     }
 
-    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
+    fn run_next(&mut self, ctx: &mut SupervisedContext<Self>) {
         let jobs = self.jobs.clone();
         let work = async move {
             match jobs.run_one().await {
@@ -39,12 +39,12 @@ impl JobWorker {
             Vec::new()
         };
         ctx.spawn(work.into_actor(self).map(|news, worker, ctx| {
-            worker.living.tell(WithEvents { reply: (), events: news });
-            worker.round(ctx);
+            worker.sessions.publish_events(WithEvents { reply: (), events: news });
+            worker.run_next(ctx);
         }));
     }
 
-    fn tidy(&mut self, ctx: &mut SupervisedContext<Self>) {
+    fn reap(&mut self, ctx: &mut SupervisedContext<Self>) {
         let jobs = self.jobs.clone();
         ctx.spawn(async move { jobs.tidy().await }.into_actor(self));
     }
@@ -54,8 +54,8 @@ impl Actor for JobWorker {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.tidy(ctx);
-        ctx.run_interval(REAP_INTERVAL, Self::tidy);
-        self.round(ctx);
+        self.reap(ctx);
+        ctx.run_interval(REAP_INTERVAL, Self::reap);
+        self.run_next(ctx);
     }
 }

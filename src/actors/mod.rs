@@ -1,5 +1,5 @@
-//! What lives longer than a request. Each actor here is a struct, its messages and a handle with
-//! plain methods; `tree.rs` shows who is supervised by whom.
+//! Everything that lives longer than a request. Each actor is a struct with its messages and a
+//! handle with async methods; `tree.rs` shows the supervision tree.
 
 pub mod admin;
 pub mod bus;

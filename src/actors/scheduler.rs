@@ -1,7 +1,7 @@
-//! Work that one node does for all: whoever holds the lease of this name does it, in rounds.
+//! Periodic work that one node does for the cluster: the node that holds the lease.
 //!
-//! It keeps nothing; whoever takes it over begins its round anew. A hung owner that wakes up finds
-//! its epoch over: what it writes carries it.
+//! It has no state; a new owner starts over. A suspended owner that resumes has a stale epoch, and
+//! its writes carry that epoch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,66 +18,66 @@ use crate::cluster::{ClaimOutcome, DirectoryError, FencingToken, OwnershipDirect
 use crate::domain::files::FileService;
 use crate::telemetry::metrics::{PURGED_ROWS, SCHEDULER_LEADER};
 
-/// The lease's name in the directory.
+/// Name of the lease in the directory.
 const LEASE: &str = "scheduler";
-/// How often it is tried to become the one.
+/// How often the lease is claimed.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
-/// How often work is done.
+/// How often the work runs.
 const TASK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a scheduler is made of, now and after a restart.
+/// The dependencies of a [`Scheduler`], at its start and after a restart.
 #[derive(Clone)]
 pub struct SchedulerDeps {
-    /// Where things are kept.
+    /// The database that is purged.
     pub store: Store,
-    /// Who holds the lease.
+    /// The directory with the lease.
     pub directory: Arc<dyn OwnershipDirectory>,
-    /// The time.
+    /// Clock for expiry times.
     pub clock: Clock,
-    /// How long a notification waits to be fetched.
-    pub outbox: Duration,
-    /// Which calls go on.
+    /// How long a notification waits to be fetched before it is deleted.
+    pub outbox_retention: Duration,
+    /// The calls of the cluster.
     pub calls: CallService,
-    /// Files that nobody needs any more.
+    /// File storage, whose unused blobs are deleted.
     pub files: FileService,
 }
 
-/// The actor.
+/// The actor of the cluster-wide periodic work.
 pub struct Scheduler {
-    parts: SchedulerDeps,
-    /// Our epoch, while we are the one.
+    deps: SchedulerDeps,
+    /// The epoch of this node's lease, while it holds it.
     epoch: Option<u64>,
-    /// How long until the next round.
-    due: Duration,
-    /// Calls that were open in history last time and went on nowhere.
+    /// Time until the next round.
+    due_in: Duration,
+    /// Calls that were open in the history in the last round but ran on no node.
     suspects: Vec<CallId>,
 }
 
 crate::actors::supervision::supervised!(Scheduler);
 
 impl Scheduler {
-    /// One that is to find out whether it is the one.
-    pub const fn new(parts: SchedulerDeps) -> Self {
-        Self { parts, epoch: None, due: TASK_INTERVAL, suspects: Vec::new() }
+    /// A scheduler that does not hold the lease yet.
+    pub const fn new(deps: SchedulerDeps) -> Self {
+        Self { deps, epoch: None, due_in: TASK_INTERVAL, suspects: Vec::new() }
     }
 
-    fn look(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let directory = self.parts.directory.clone();
-        let me = self.epoch;
+    fn claim_lease(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let directory = self.deps.directory.clone();
+        let previous_epoch = self.epoch;
         let claim = async move {
             match directory.claim(LEASE, "").await? {
                 ClaimOutcome::Owned { epoch, .. } => Ok::<_, DirectoryError>(Some(epoch)),
-                // Ours from before: a restart of this actor, or simply still.
+                // Held already, by this actor or by an incarnation before it.
                 ClaimOutcome::Held(held) => Ok(directory.owns(&held).then_some(held.epoch)),
             }
-            .map(|epoch| (epoch, me))
+            .map(|epoch| (epoch, previous_epoch))
         };
-        ctx.spawn(claim.into_actor(self).map(|claimed, scheduler, ctx| {
-            scheduler.epoch = match claimed {
+        ctx.spawn(claim.into_actor(self).map(|claim_result, scheduler, ctx| {
+            scheduler.epoch = match claim_result {
                 Ok((epoch, before)) => {
                     if epoch.is_some() && epoch != before {
                         tracing::info!(epoch, "scheduler leadership acquired");
-                        scheduler.due = Duration::ZERO;
+                        scheduler.due_in = Duration::ZERO;
                     }
                     epoch
                 }
@@ -87,38 +87,38 @@ impl Scheduler {
                 }
             };
             gauge!(SCHEDULER_LEADER).set(if scheduler.epoch.is_some() { 1.0 } else { 0.0 });
-            scheduler.due = scheduler.due.saturating_sub(CLAIM_INTERVAL);
+            scheduler.due_in = scheduler.due_in.saturating_sub(CLAIM_INTERVAL);
             match scheduler.epoch {
-                Some(epoch) if scheduler.due.is_zero() => scheduler.round(epoch, ctx),
+                Some(epoch) if scheduler.due_in.is_zero() => scheduler.run_tasks(epoch, ctx),
                 _ => {
-                    ctx.run_later(CLAIM_INTERVAL, Self::look);
+                    ctx.run_later(CLAIM_INTERVAL, Self::claim_lease);
                 }
             }
         }));
     }
 
-    fn round(&mut self, epoch: u64, ctx: &mut SupervisedContext<Self>) {
-        let parts = self.parts.clone();
+    fn run_tasks(&mut self, epoch: u64, ctx: &mut SupervisedContext<Self>) {
+        let deps = self.deps.clone();
         let suspects = std::mem::take(&mut self.suspects);
-        let fence = parts.directory.fencing_token(LEASE, epoch);
+        let fence = deps.directory.fencing_token(LEASE, epoch);
         let work = async move {
-            let now = parts.clock.now();
-            purge(&parts, fence, now).await;
-            if let Err(error) = parts.files.collect().await {
+            let now = deps.clock.now();
+            purge(&deps, fence, now).await;
+            if let Err(error) = deps.files.collect().await {
                 tracing::warn!(%error, "blob garbage collection failed");
             }
-            close_orphans(&parts, &suspects).await
+            close_orphans(&deps, &suspects).await
         };
         ctx.spawn(work.into_actor(self).map(|suspects, scheduler, ctx| {
             scheduler.suspects = suspects;
-            scheduler.due = TASK_INTERVAL;
-            ctx.run_later(CLAIM_INTERVAL, Self::look);
+            scheduler.due_in = TASK_INTERVAL;
+            ctx.run_later(CLAIM_INTERVAL, Self::claim_lease);
         }));
     }
 }
 
-async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestamp) {
-    match parts.store.purge(now, parts.outbox, fence.map(Into::into)).await {
+async fn purge(deps: &SchedulerDeps, fence: Option<FencingToken>, now: Timestamp) {
+    match deps.store.purge(now, deps.outbox_retention, fence.map(Into::into)).await {
         Ok(Some(purged)) => {
             for (kind, rows) in [
                 ("refresh_tokens", purged.refresh_tokens),
@@ -137,32 +137,32 @@ async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestam
     }
 }
 
-/// Closes calls that go on nowhere. Only those that were suspect a round ago: the end of one that
-/// has just ended is perhaps being written, and one whose node died is perhaps looked for. Gives
-/// the suspects of this round.
-async fn close_orphans(parts: &SchedulerDeps, suspects: &[CallId]) -> Vec<CallId> {
-    let open = match parts.store.open_calls().await {
+/// Closes calls in the history that run on no node, if they were suspects in the last round: the
+/// end of a call that has just ended may still be in progress, and so may the take-over of a call
+/// whose node died. Returns the suspects of this round.
+async fn close_orphans(deps: &SchedulerDeps, suspects: &[CallId]) -> Vec<CallId> {
+    let open = match deps.store.open_calls().await {
         Ok(open) => open,
         Err(error) => {
             tracing::warn!(%error, "orphaned call scan failed");
             return Vec::new();
         }
     };
-    let Some(living) = parts.calls.all_ids() else { return suspects.to_vec() };
-    let orphans = open.into_iter().filter(|id| !living.contains(id));
-    let (old, new): (Vec<_>, Vec<_>) = orphans.partition(|id| suspects.contains(id));
-    for id in old {
-        if let Err(error) = parts.calls.close_orphan(id).await {
-            tracing::warn!(%error, "an orphaned call was not closed this round");
+    let Some(running_calls) = deps.calls.cluster_call_ids() else { return suspects.to_vec() };
+    let orphans = open.into_iter().filter(|id| !running_calls.contains(id));
+    let (confirmed, new_suspects): (Vec<_>, Vec<_>) = orphans.partition(|id| suspects.contains(id));
+    for id in confirmed {
+        if let Err(error) = deps.calls.close_orphan(id).await {
+            tracing::warn!(%error, "orphaned call close failed");
         }
     }
-    new
+    new_suspects
 }
 
 impl Actor for Scheduler {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.look(ctx);
+        self.claim_lease(ctx);
     }
 }

@@ -1,4 +1,4 @@
-//! Who lives, and who restarts whom: children start top to bottom and stop bottom to top.
+//! The supervision tree: children start top to bottom and stop bottom to top.
 
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
@@ -38,190 +38,201 @@ use crate::domain::chat::ChatService;
 use crate::domain::files::FileService;
 use crate::domain::jobs::JobRunner;
 
-/// What the actors need of the rest.
+/// The dependencies of the actors.
 pub struct TreeDeps {
-    /// Where things are kept.
+    /// The database of the server.
     pub store: Store,
-    /// What signs access tokens.
+    /// The signer of access tokens.
     pub keys: TokenSigner,
-    /// The deeds of chat.
+    /// The chat domain.
     pub chat: ChatService,
-    /// The time.
+    /// Clock of the server.
     pub clock: Clock,
-    /// The deeds of calls.
+    /// The call domain.
     pub calls: calls::CallDomain,
-    /// What rooms of calls share.
+    /// What the SFU rooms share.
     pub media: media::MediaServiceConfig,
-    /// What relays media for those whom nobody can reach, if it is to run here.
+    /// The configuration of the embedded TURN server, if it is enabled.
     pub turn: Option<turn::TurnServerConfig>,
-    /// What was measured.
+    /// The Prometheus recorder.
     pub metrics: PrometheusHandle,
-    /// The way to other nodes.
+    /// The event bus to other nodes.
     pub bus: Arc<dyn Bus>,
-    /// What keeps that way open, where it leads to other processes.
-    pub drivers: Option<AmqpBus>,
-    /// Which node has what.
+    /// The driver of the AMQP connection, if the bus leads to other processes.
+    pub bus_drivers: Option<AmqpBus>,
+    /// The ownership directory.
     pub directory: Arc<dyn OwnershipDirectory>,
-    /// This node's word that it lives, where others may be.
+    /// The heartbeat lease of this node, in a cluster.
     pub leases: Option<NodeLeases>,
-    /// The nodes that live.
-    pub others: HashSet<NodeId>,
-    /// Work that must be done.
+    /// The nodes that are alive at startup.
+    pub live_nodes: HashSet<NodeId>,
+    /// Runs background jobs.
     pub jobs: JobRunner,
-    /// Files that people send.
+    /// The file domain.
     pub files: FileService,
 }
 
-/// A tree that is not launched yet, and the ways into it.
+/// A tree that is not launched yet, and the handles to its actors.
 pub struct BuiltTree {
-    /// The tree without its listeners.
+    /// The root supervisor without the HTTP listeners.
     pub root: SupervisorSpec,
-    /// The living side of the service.
-    pub living: SessionService,
-    /// To uploads that go on.
+    /// The realtime side of the server.
+    pub sessions: SessionService,
+    /// The registry of uploads in progress.
     pub uploads: UploadRegistry,
     /// Whether the database answers.
-    pub store_up: StoreHealthFlag,
-    /// What operators see and do.
-    pub operators: AdminService,
-    /// Who knows of the other nodes, where there may be some.
+    pub store_health: StoreHealthFlag,
+    /// Administration of all nodes.
+    pub admin: AdminService,
+    /// The membership actor, in a cluster.
     pub membership: Option<ActorRef<Membership>>,
 }
 
-/// Puts the tree together; `grown` will hold it once it is launched.
+/// Builds the tree; `tree` is set once it is launched.
 pub fn build_tree(
-    parts: TreeDeps,
+    deps: TreeDeps,
     config: &Config,
-    grown: Arc<OnceLock<SupervisionTree>>,
+    tree: Arc<OnceLock<SupervisionTree>>,
 ) -> BuiltTree {
-    let neighbours = PeerNodes::new(parts.bus.clone());
-    neighbours.set_members(&parts.others); // before the first device comes: nobody is overlooked
-    let switchboard = EventRouter::new(neighbours.clone());
-    let operators = AdminService::new(grown, neighbours.clone());
-    let up = StoreHealthFlag::default();
+    let peer_nodes = PeerNodes::new(deps.bus.clone());
+    // before the first device connects, so that no user is missed
+    peer_nodes.set_members(&deps.live_nodes);
+    let event_router = EventRouter::new(peer_nodes.clone());
+    let admin = AdminService::new(tree, peer_nodes.clone());
+    let store_health_flag = StoreHealthFlag::default();
 
     let store = {
-        let (store, up) = (parts.store.clone(), up.clone());
-        child("store", move |_| StoreHealthMonitor::new(store.clone(), up.clone()))
+        let (store, store_health_flag) = (deps.store.clone(), store_health_flag.clone());
+        child("store", move |_| StoreHealthMonitor::new(store.clone(), store_health_flag.clone()))
     };
-    let (chat, lanes) = chat(&parts, config, &switchboard);
+    let (chat, chat_shards) = chat(&deps, config, &event_router);
     let sessions = dynamic_supervisor::<SessionActor>("sessions", SESSION_PARTITIONS)
         .temporary()
         .mailbox(config.sessions.send_queue_capacity);
     let rooms = dynamic_supervisor::<CallRoom>("rooms", ROOM_PARTITIONS).transient();
     let calls = CallService::new(rooms::CallServiceDeps {
         rooms: rooms.handle(),
-        switchboard: switchboard.clone(),
-        neighbours: neighbours.clone(),
-        directory: parts.directory.clone(),
-        deeds: parts.calls.clone(),
-        media: parts.media.clone(),
+        event_router: event_router.clone(),
+        peer_nodes: peer_nodes.clone(),
+        directory: deps.directory.clone(),
+        domain: deps.calls.clone(),
+        media: deps.media.clone(),
     });
     let presence = PresenceHandle::new(
-        parts.clock.clone(),
+        deps.clock.clone(),
         config.chat.presence_offline_delay(),
         config.chat.presence_min_interval(),
     );
-    neighbours.set_presence_hook({
+    peer_nodes.set_presence_hook({
         let presence = presence.clone();
-        Box::new(move |user| Box::new(presence.here(user)))
+        Box::new(move |user| Box::new(presence.connect(user)))
     });
-    let teller = {
-        let (presence, store) = (presence.clone(), parts.store.clone());
-        let switchboard = switchboard.clone();
+    let presence_actor = {
+        let (presence, store) = (presence.clone(), deps.store.clone());
+        let event_router = event_router.clone();
         child("presence", move |_| {
-            PresenceActor::new(presence.clone(), store.clone(), switchboard.clone())
+            PresenceActor::new(presence.clone(), store.clone(), event_router.clone())
         })
     };
-    let living = SessionService::new(
+    let session_service = SessionService::new(
         sessions.handle(),
-        switchboard.clone(),
+        event_router.clone(),
         SessionDeps {
-            chat: parts.chat.clone(),
-            lanes,
+            chat: deps.chat.clone(),
+            chat_shards,
             calls: calls.clone(),
             presence: presence.clone(),
         },
         config.sessions.clone(),
         config.database.queue_capacity,
     );
-    let running = dynamic_supervisor::<UploadActor>("uploads", UPLOAD_PARTITIONS).temporary();
-    let uploads = UploadRegistry::new(running.handle(), parts.files.clone());
+    let upload_supervisor =
+        dynamic_supervisor::<UploadActor>("uploads", UPLOAD_PARTITIONS).temporary();
+    let uploads = UploadRegistry::new(upload_supervisor.handle(), deps.files.clone());
     let housekeeping = {
-        let (keys, metrics) = (parts.keys.clone(), parts.metrics.clone());
+        let (keys, metrics) = (deps.keys.clone(), deps.metrics.clone());
         child("housekeeping", move |_| HousekeepingActor::new(keys.clone(), metrics.clone()))
     };
     let scheduler = {
-        let parts = scheduler::SchedulerDeps {
-            store: parts.store.clone(),
-            directory: parts.directory.clone(),
-            clock: parts.clock.clone(),
-            outbox: config.chat.notification_retention(),
+        let deps = scheduler::SchedulerDeps {
+            store: deps.store.clone(),
+            directory: deps.directory.clone(),
+            clock: deps.clock.clone(),
+            outbox_retention: config.chat.notification_retention(),
             calls: calls.clone(),
-            files: parts.files.clone(),
+            files: deps.files.clone(),
         };
-        child("scheduler", move |_| Scheduler::new(parts.clone()))
+        child("scheduler", move |_| Scheduler::new(deps.clone()))
     };
-    let membership = parts.leases.clone().map(|leases| {
-        let residents = Arc::new(LocalNodeServices {
+    let membership = deps.leases.clone().map(|leases| {
+        let services = Arc::new(LocalNodeServices {
             calls: calls.clone(),
-            switchboard: switchboard.clone(),
-            store: parts.store.clone(),
+            event_router: event_router.clone(),
+            store: deps.store.clone(),
         });
-        let parts =
-            membership::MembershipDeps { leases, neighbours: neighbours.clone(), residents };
-        child("membership", move |_| Membership::new(parts.clone()))
+        let deps = membership::MembershipDeps { leases, peer_nodes: peer_nodes.clone(), services };
+        child("membership", move |_| Membership::new(deps.clone()))
     });
-    let member = membership.as_ref().map(|membership| membership.handle());
-    if let Some(membership) = member.clone() {
-        let operators = operators.clone();
-        parts.bus.set_handler(Arc::new(ClusterEventHandler {
-            neighbours,
-            switchboard,
+    let membership_ref = membership.as_ref().map(|membership| membership.handle());
+    if let Some(membership) = membership_ref.clone() {
+        let admin = admin.clone();
+        deps.bus.set_handler(Arc::new(ClusterEventHandler {
+            peer_nodes,
+            event_router,
             calls,
             presence,
             membership,
-            operators,
+            admin,
         }));
     }
 
     let expiry = {
-        let (living, store) = (living.clone(), parts.store.clone());
-        let round = config.chat.expiry_interval();
-        child("expiry", move |_| MessageExpirer::new(living.clone(), store.clone(), round))
+        let (session_service, store) = (session_service.clone(), deps.store.clone());
+        let interval = config.chat.expiry_interval();
+        child("expiry", move |_| {
+            MessageExpirer::new(session_service.clone(), store.clone(), interval)
+        })
     };
 
-    let workers = jobs(&parts, &living);
-    let ports = ports(&parts, config);
+    let job_workers = jobs(&deps, &session_service);
+    let ice_muxes = ice_muxes(&deps, config);
     let mut node = supervisor("node", Strategy::RestForOne).with(store);
-    if let Some(drivers) = &parts.drivers {
+    if let Some(drivers) = &deps.bus_drivers {
         node = node.with(bus::spec(drivers));
     }
-    node = node.with(chat).with(ports);
-    if let Some(settings) = parts.turn.clone() {
-        let turn = child("turn", move |_| turn::TurnServer::new(settings.clone()));
+    node = node.with(chat).with(ice_muxes);
+    if let Some(turn_config) = deps.turn.clone() {
+        let turn = child("turn", move |_| turn::TurnServer::new(turn_config.clone()));
         node = node.with(turn.on_threads(ThreadAffinity::Pool(TURN)));
     }
     let node = node
         .with(rooms)
         .with(sessions)
-        .with(running)
-        .with(teller)
-        .with(workers.with(expiry).with(housekeeping))
+        .with(upload_supervisor)
+        .with(presence_actor)
+        .with(job_workers.with(expiry).with(housekeeping))
         .with(scheduler);
     let root = match membership {
         Some(membership) => node.with(membership),
         None => node,
     };
-    BuiltTree { root, living, uploads, store_up: up, operators, membership: member }
+    BuiltTree {
+        root,
+        sessions: session_service,
+        uploads,
+        store_health: store_health_flag,
+        admin,
+        membership: membership_ref,
+    }
 }
 
-/// Workers take one job each at a time.
-fn jobs(parts: &TreeDeps, living: &SessionService) -> SupervisorSpec {
+/// The supervisor of the job workers; each runs one job at a time.
+fn jobs(deps: &TreeDeps, session_service: &SessionService) -> SupervisorSpec {
     (0..JOB_WORKERS).fold(supervisor("jobs", Strategy::OneForOne), |spec, n| {
-        let (jobs, living) = (parts.jobs.clone(), living.clone());
-        let worker =
-            child(format!("worker-{n}"), move |_| JobWorker::new(jobs.clone(), living.clone()));
+        let (jobs, session_service) = (deps.jobs.clone(), session_service.clone());
+        let worker = child(format!("worker-{n}"), move |_| {
+            JobWorker::new(jobs.clone(), session_service.clone())
+        });
         spec.with(worker.backoff(Backoff { initial: Duration::ZERO, max: Duration::from_secs(5) }))
     })
 }
@@ -232,42 +243,43 @@ const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;
 const UPLOAD_PARTITIONS: usize = 2;
 
-/// How many threads forward media.
+/// Number of threads that forward media.
 pub fn media_threads(config: &Config) -> usize {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     if config.media.threads == 0 { cores } else { config.media.threads }
 }
 
-/// One port on each media thread.
-fn ports(parts: &TreeDeps, config: &Config) -> SupervisorSpec {
+/// The supervisor of the ICE muxes, one on each media thread.
+fn ice_muxes(deps: &TreeDeps, config: &Config) -> SupervisorSpec {
     let mut spec = supervisor("media", Strategy::OneForOne);
     for n in 0..media_threads(config) {
         #[expect(clippy::cast_possible_truncation, reason = "the settings were checked")]
         let port = if config.media.port_base == 0 { 0 } else { config.media.port_base + n as u16 };
-        let addresses = parts.media.addresses.clone();
-        let place = media::PortPlace { bind: config.media.bind, port, addresses };
-        let port = child(n.to_string(), move |_| IceMux::new(place.clone()));
+        let addresses = deps.media.addresses.clone();
+        let mux_config = media::IceMuxConfig { bind: config.media.bind, port, addresses };
+        let port = child(n.to_string(), move |_| IceMux::new(mux_config.clone()));
         spec = spec.with(port.on_threads(ThreadAffinity::Thread(MEDIA, n)));
     }
     spec
 }
 
 fn chat(
-    parts: &TreeDeps,
+    deps: &TreeDeps,
     config: &Config,
-    switchboard: &EventRouter,
+    event_router: &EventRouter,
 ) -> (SupervisorSpec, ChatShards) {
     let mut spec = supervisor("chat", Strategy::OneForOne);
-    let mut refs = Vec::new();
+    let mut shard_refs = Vec::new();
     for n in 0..CHAT_SHARDS {
-        let (chat, switchboard) = (parts.chat.clone(), switchboard.clone());
-        let most = config.chat.shard_queue_capacity;
-        let lane =
-            child(n.to_string(), move |_| ChatShard::new(chat.clone(), switchboard.clone(), most))
-                .mailbox(config.chat.shard_queue_capacity)
-                .backoff(Backoff { initial: Duration::ZERO, max: Duration::from_secs(5) });
-        refs.push(lane.handle());
-        spec = spec.with(lane);
+        let (chat, event_router) = (deps.chat.clone(), event_router.clone());
+        let max_queued = config.chat.shard_queue_capacity;
+        let shard = child(n.to_string(), move |_| {
+            ChatShard::new(chat.clone(), event_router.clone(), max_queued)
+        })
+        .mailbox(config.chat.shard_queue_capacity)
+        .backoff(Backoff { initial: Duration::ZERO, max: Duration::from_secs(5) });
+        shard_refs.push(shard.handle());
+        spec = spec.with(shard);
     }
-    (spec, ChatShards::new(refs))
+    (spec, ChatShards::new(shard_refs))
 }

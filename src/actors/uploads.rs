@@ -1,7 +1,7 @@
-//! A resumable upload that goes on here: it holds the file open, and lets one request write.
+//! The actor of a resumable upload: it holds the file open and lets one request write.
 //!
-//! It keeps nothing that is not on disk: how far it is, is the length of the file. When nobody has
-//! written for a while, or it fails, it ends; the next request opens the file again.
+//! It has no state beyond the file: the offset is the file length. It ends when nobody has written
+//! for a while, or when it fails; the next request opens the file again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,18 @@ use super::supervision::{ActorRef, DynamicSupervisor, StartChildError, Supervise
 use crate::domain::files::{CompletedUpload, FileError, FileService, UploadFile};
 use crate::telemetry::metrics::UPLOADS;
 
-/// An upload that nobody writes to is let go of after this long.
+/// After this time without a write the actor of an upload ends.
 const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The actor.
+/// The actor of one upload.
 pub struct UploadActor {
     files: FileService,
-    tape: Arc<UploadFile>,
+    file: Arc<UploadFile>,
     offset: u64,
-    /// Which request may write: the newest. A connection that is half open holds nobody up.
-    pen: u64,
-    idle: Option<SpawnHandle>,
+    /// The number of the request that may write, which is the newest. A half-open connection
+    /// therefore blocks nobody.
+    writer_number: u64,
+    idle_timer: Option<SpawnHandle>,
 }
 
 crate::actors::supervision::supervised!(UploadActor);
@@ -37,38 +38,38 @@ crate::actors::supervision::supervised!(UploadActor);
 type UploadReply<T> = oneshot::Sender<Result<T, FileError>>;
 
 impl UploadActor {
-    fn new(files: FileService, tape: Arc<UploadFile>) -> Self {
-        let offset = tape.offset;
-        Self { files, tape, offset, pen: 0, idle: None }
+    fn new(files: FileService, file: Arc<UploadFile>) -> Self {
+        let offset = file.offset;
+        Self { files, file, offset, writer_number: 0, idle_timer: None }
     }
 
     fn size(&self) -> u64 {
-        u64::try_from(self.tape.upload.size).unwrap_or(0)
+        u64::try_from(self.file.upload.size).unwrap_or(0)
     }
 
     fn touch(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if let Some(old) = self.idle.take() {
+        if let Some(old) = self.idle_timer.take() {
             ctx.cancel_future(old);
         }
-        self.idle = Some(ctx.run_later(UPLOAD_IDLE_TIMEOUT, |_, ctx| ctx.stop()));
+        self.idle_timer = Some(ctx.run_later(UPLOAD_IDLE_TIMEOUT, |_, ctx| ctx.stop()));
     }
 
-    /// Does work with the file, before anything else is heard; whoever asked may be gone by then.
-    fn work<T: 'static>(
+    /// Runs file work before the next message is handled; the caller may have left by then.
+    fn run_file_work<T: 'static>(
         &mut self,
         ctx: &mut SupervisedContext<Self>,
         work: impl Future<Output = Result<T, FileError>> + 'static,
         then: impl FnOnce(&mut Self, Result<T, FileError>, &mut SupervisedContext<Self>) + 'static,
     ) {
         self.touch(ctx);
-        ctx.wait(work.into_actor(self).map(then_of(then)));
+        ctx.wait(work.into_actor(self).map(completion(then)));
     }
 }
 
-fn then_of<T>(
+fn completion<T>(
     then: impl FnOnce(&mut UploadActor, T, &mut SupervisedContext<UploadActor>),
 ) -> impl FnOnce(T, &mut UploadActor, &mut SupervisedContext<UploadActor>) {
-    move |done, upload, ctx| then(upload, done, ctx)
+    move |result, upload, ctx| then(upload, result, ctx)
 }
 
 impl Actor for UploadActor {
@@ -86,12 +87,12 @@ impl Drop for UploadActor {
     }
 }
 
-/// A request wants to write; those before it no longer may.
+/// A request wants to write; older requests lose the permission.
 #[derive(Message)]
 #[rtype(result = "Result<WriterGrant, FileError>")]
 struct AcquireWriter(UserId);
 
-/// The number of a request, and the upload as it finds it.
+/// The number of a request, and the state of the upload.
 struct WriterGrant {
     number: u64,
     offset: u64,
@@ -104,24 +105,24 @@ impl Handler<AcquireWriter> for UploadActor {
 
     fn handle(
         &mut self,
-        AcquireWriter(who): AcquireWriter,
+        AcquireWriter(user): AcquireWriter,
         ctx: &mut Self::Context,
     ) -> Self::Result {
-        if self.tape.upload.owner_id != who {
+        if self.file.upload.owner_id != user {
             return Err(FileError::UploadNotFound);
         }
         self.touch(ctx);
-        self.pen += 1;
-        let (offset, size, expires_at) = (self.offset, self.size(), self.tape.upload.expires_at);
-        Ok(WriterGrant { number: self.pen, offset, size, expires_at })
+        self.writer_number += 1;
+        let (offset, size, expires_at) = (self.offset, self.size(), self.file.upload.expires_at);
+        Ok(WriterGrant { number: self.writer_number, offset, size, expires_at })
     }
 }
 
-/// What a request may ask that has the pen.
+/// The operations of the request that holds the writer token.
 enum WriteOp {
     Write(Bytes, UploadReply<u64>),
-    Cut(u64, UploadReply<u64>),
-    Keep(UploadReply<u64>),
+    Truncate(u64, UploadReply<u64>),
+    Sync(UploadReply<u64>),
     Finish(UploadReply<CompletedUpload>),
 }
 
@@ -132,128 +133,135 @@ struct ApplyWrite(u64, WriteOp);
 impl Handler<ApplyWrite> for UploadActor {
     type Result = ();
 
-    fn handle(&mut self, ApplyWrite(pen, stroke): ApplyWrite, ctx: &mut Self::Context) {
-        let taken = pen != self.pen;
-        // Whoever asked may be gone: then nobody needs the answer.
-        match stroke {
-            WriteOp::Finish(reply) if taken => drop(reply.send(Err(FileError::Superseded))),
-            WriteOp::Write(_, reply) | WriteOp::Cut(_, reply) | WriteOp::Keep(reply) if taken => {
+    fn handle(&mut self, ApplyWrite(writer_number, op): ApplyWrite, ctx: &mut Self::Context) {
+        let is_superseded = writer_number != self.writer_number;
+        // Sending the reply fails only if the caller has left.
+        match op {
+            WriteOp::Finish(reply) if is_superseded => drop(reply.send(Err(FileError::Superseded))),
+            WriteOp::Write(_, reply) | WriteOp::Truncate(_, reply) | WriteOp::Sync(reply)
+                if is_superseded =>
+            {
                 drop(reply.send(Err(FileError::Superseded)));
             }
-            WriteOp::Write(piece, reply) => {
-                let end = self.offset + piece.len() as u64;
+            WriteOp::Write(bytes, reply) => {
+                let end = self.offset + bytes.len() as u64;
                 if end > self.size() {
                     return drop(reply.send(Err(FileError::TooLarge(self.size()))));
                 }
-                let work = self.tape.write(self.offset, piece);
-                self.work(ctx, work, move |upload, done, ctx| {
-                    match done {
+                let work = self.file.write(self.offset, bytes);
+                self.run_file_work(ctx, work, move |upload, result, ctx| {
+                    match result {
                         Ok(()) => upload.offset = end,
-                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
+                        Err(_) => ctx.stop(), // the offset is read from the disk again
                     }
-                    drop(reply.send(done.map(|()| end)));
+                    drop(reply.send(result.map(|()| end)));
                 });
             }
-            WriteOp::Cut(at, reply) => {
-                let work = self.tape.truncate(at);
-                self.work(ctx, work, move |upload, done, ctx| {
-                    match done {
-                        Ok(()) => upload.offset = at,
+            WriteOp::Truncate(offset, reply) => {
+                let work = self.file.truncate(offset);
+                self.run_file_work(ctx, work, move |upload, result, ctx| {
+                    match result {
+                        Ok(()) => upload.offset = offset,
                         Err(_) => ctx.stop(), // as above
                     }
-                    drop(reply.send(done.map(|()| at)));
+                    drop(reply.send(result.map(|()| offset)));
                 });
             }
-            WriteOp::Keep(reply) => {
-                let work = self.tape.sync();
-                self.work(ctx, work, move |upload, done, _| {
-                    drop(reply.send(done.map(|()| upload.offset)));
+            WriteOp::Sync(reply) => {
+                let work = self.file.sync();
+                self.run_file_work(ctx, work, move |upload, result, _| {
+                    drop(reply.send(result.map(|()| upload.offset)));
                 });
             }
             WriteOp::Finish(reply) if self.offset != self.size() => {
                 drop(reply.send(Err(FileError::OffsetMismatch)));
             }
             WriteOp::Finish(reply) => {
-                let (files, tape) = (self.files.clone(), self.tape.clone());
-                let work = async move { files.finish_upload(&tape.upload).await };
-                self.work(ctx, work, move |_, done, ctx| {
+                let (files, file) = (self.files.clone(), self.file.clone());
+                let work = async move { files.finish_upload(&file.upload).await };
+                self.run_file_work(ctx, work, move |_, result, ctx| {
                     ctx.stop();
-                    drop(reply.send(done));
+                    drop(reply.send(result));
                 });
             }
         }
     }
 }
 
-/// Starts and finds uploads; cheap to clone.
+/// Starts and finds the actors of uploads; cheap to clone.
 #[derive(Clone)]
 pub struct UploadRegistry {
-    nursery: DynamicSupervisor<UploadActor>,
+    supervisor: DynamicSupervisor<UploadActor>,
     files: FileService,
 }
 
-/// A request's right to write to an upload, until a newer request takes it.
+/// The permission of a request to write to an upload, until a newer request acquires it.
 pub struct WriterToken {
     actor: ActorRef<UploadActor>,
     number: u64,
-    /// How many bytes are here.
+    /// Bytes received so far.
     pub offset: u64,
-    /// How many there will be.
+    /// Total size of the upload in bytes.
     pub size: u64,
-    /// Until when it may go on.
+    /// When the upload expires.
     pub expires_at: Timestamp,
 }
 
 impl UploadRegistry {
-    /// Uploads in this nursery.
-    pub const fn new(nursery: DynamicSupervisor<UploadActor>, files: FileService) -> Self {
-        Self { nursery, files }
+    /// A registry whose actors run under this supervisor.
+    pub const fn new(supervisor: DynamicSupervisor<UploadActor>, files: FileService) -> Self {
+        Self { supervisor, files }
     }
 
-    /// Goes on with an upload.
+    /// Acquires the writer token of an upload.
     ///
     /// # Errors
-    /// [`FileError::UploadNotFound`], [`FileError::LockedByOtherNode`], the disk's or the database's.
-    pub async fn take(&self, who: UserId, id: UploadId) -> Result<WriterToken, FileError> {
+    /// [`FileError::UploadNotFound`], [`FileError::LockedByOtherNode`], or an error of the disk or the
+    /// database.
+    pub async fn acquire_writer(
+        &self,
+        user: UserId,
+        id: UploadId,
+    ) -> Result<WriterToken, FileError> {
         let name = id.to_string();
         for _ in 0..3 {
-            let actor = match self.nursery.get(&name) {
+            let actor = match self.supervisor.get(&name) {
                 Some(actor) => actor,
-                None => match self.begin(who, id, &name).await? {
+                None => match self.open(user, id, &name).await? {
                     Some(actor) => actor,
                     None => continue,
                 },
             };
-            // No answer: it has just ended.
-            if let Ok(taken) = actor.ask(AcquireWriter(who)).await {
-                let WriterGrant { number, offset, size, expires_at } = taken?;
+            // Without a reply, it has just ended.
+            if let Ok(granted) = actor.ask(AcquireWriter(user)).await {
+                let WriterGrant { number, offset, size, expires_at } = granted?;
                 return Ok(WriterToken { actor, number, offset, size, expires_at });
             }
         }
         Err(FileError::LockedByOtherNode)
     }
 
-    /// Opens an upload; `None` if somebody else has just done so.
-    async fn begin(
+    /// Opens an upload; `None` if another request has just done so.
+    async fn open(
         &self,
-        who: UserId,
+        user: UserId,
         id: UploadId,
         name: &str,
     ) -> Result<Option<ActorRef<UploadActor>>, FileError> {
-        let tape = match self.files.open_upload(who, id).await {
-            Err(FileError::LockedByOtherNode) if self.nursery.get(name).is_some() => {
+        let file = match self.files.open_upload(user, id).await {
+            Err(FileError::LockedByOtherNode) if self.supervisor.get(name).is_some() => {
                 return Ok(None);
             }
-            tape => Arc::new(tape?),
+            file => Arc::new(file?),
         };
-        // A temporary child is built once: the next life of an upload opens its file again.
+        // A temporary child is built once; the next incarnation of an upload opens its file again.
         let files = self.files.clone();
         let factory = move |_: &mut SupervisedContext<UploadActor>| {
-            UploadActor::new(files.clone(), tape.clone())
+            UploadActor::new(files.clone(), file.clone())
         };
-        match self.nursery.start(name, factory).await {
+        match self.supervisor.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
-            Err(StartChildError::Taken) => Ok(None),
+            Err(StartChildError::NameTaken) => Ok(None),
             Err(_) => Err(FileError::Overloaded),
         }
     }
@@ -261,56 +269,53 @@ impl UploadRegistry {
     /// Ends an upload, whoever writes to it.
     ///
     /// # Errors
-    /// [`FileError::UploadNotFound`], the disk's or the database's.
-    pub async fn end(&self, who: UserId, id: UploadId) -> Result<(), FileError> {
-        self.files.upload(who, id).await?;
-        let _ = self.nursery.stop(&id.to_string()).await; // not here is as good
-        self.files.end_upload(who, id).await
+    /// [`FileError::UploadNotFound`], or an error of the disk or the database.
+    pub async fn end(&self, user: UserId, id: UploadId) -> Result<(), FileError> {
+        self.files.upload(user, id).await?;
+        let _ = self.supervisor.stop(&id.to_string()).await; // fails only if it is not running
+        self.files.end_upload(user, id).await
     }
 }
 
 impl WriterToken {
-    async fn draw<T>(
-        &self,
-        stroke: impl FnOnce(UploadReply<T>) -> WriteOp,
-    ) -> Result<T, FileError> {
-        let (reply, answer) = oneshot::channel();
-        let told = self.actor.ask(ApplyWrite(self.number, stroke(reply))).await;
-        told.map_err(|_| FileError::Superseded)?;
-        answer.await.map_err(|_| FileError::Superseded)?
+    async fn apply<T>(&self, op: impl FnOnce(UploadReply<T>) -> WriteOp) -> Result<T, FileError> {
+        let (reply, result) = oneshot::channel();
+        let delivered = self.actor.ask(ApplyWrite(self.number, op(reply))).await;
+        delivered.map_err(|_| FileError::Superseded)?;
+        result.await.map_err(|_| FileError::Superseded)?
     }
 
-    /// Writes on.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`], [`FileError::Superseded`], or the disk's.
-    pub async fn write(&mut self, piece: Bytes) -> Result<(), FileError> {
-        self.offset = self.draw(|reply| WriteOp::Write(piece, reply)).await?;
+    /// [`FileError::TooLarge`], [`FileError::Superseded`], or an error of the disk.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), FileError> {
+        self.offset = self.apply(|reply| WriteOp::Write(bytes, reply)).await?;
         Ok(())
     }
 
-    /// Takes back what was written since.
+    /// Truncates the upload to `offset` bytes.
     ///
     /// # Errors
-    /// [`FileError::Superseded`], or the disk's.
-    pub async fn truncate(&mut self, at: u64) -> Result<(), FileError> {
-        self.offset = self.draw(|reply| WriteOp::Cut(at, reply)).await?;
+    /// [`FileError::Superseded`], or an error of the disk.
+    pub async fn truncate(&mut self, offset: u64) -> Result<(), FileError> {
+        self.offset = self.apply(|reply| WriteOp::Truncate(offset, reply)).await?;
         Ok(())
     }
 
-    /// Has the disk keep what was written.
+    /// Flushes what was written to the disk (fsync).
     ///
     /// # Errors
-    /// [`FileError::Superseded`], or the disk's.
+    /// [`FileError::Superseded`], or an error of the disk.
     pub async fn sync(&self) -> Result<u64, FileError> {
-        self.draw(WriteOp::Keep).await
+        self.apply(WriteOp::Sync).await
     }
 
-    /// Makes a whole upload what it is for.
+    /// Completes an upload that has its full size.
     ///
     /// # Errors
-    /// As [`FileService::keep`].
+    /// See [`FileService::keep`].
     pub async fn finish(&self) -> Result<CompletedUpload, FileError> {
-        self.draw(WriteOp::Finish).await
+        self.apply(WriteOp::Finish).await
     }
 }

@@ -116,7 +116,7 @@ impl ApiTokenService {
             hash: hash_token(&secret),
             scopes: new.scopes.clone(),
             created_by: by.map(|principal| principal.user),
-            expires_at: expires_at,
+            expires_at,
         };
         let audit = audit(by.map(|principal| principal.user), "token.created", id.to_string(), ip);
         self.store.create_token(row, audit, now).await?;
@@ -125,7 +125,7 @@ impl ApiTokenService {
             name,
             scopes: new.scopes,
             created_at: now,
-            expires_at: expires_at,
+            expires_at,
             last_used_at: None,
             revoked_at: None,
         };

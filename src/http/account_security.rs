@@ -24,7 +24,7 @@ use crate::protocol::{ListQuery, Paginated};
 /// Closes the sockets of devices that were signed out.
 pub(super) fn close_sockets(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
     for device in devices {
-        app.sessions.switchboard.close_device_sessions(user, *device);
+        app.sessions.event_router.close_device_sessions(user, *device);
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn reset_password(
     body: JsonBody<ResetPassword>,
 ) -> Result<HttpResponse, ApiError> {
     let user = app.accounts.reset_password(body.0, from.0).await?;
-    app.sessions.switchboard.close_user_sessions(user);
+    app.sessions.event_router.close_user_sessions(user);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn delete_own_account(
     body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_own_account(&principal.0, body.0).await?;
-    app.sessions.switchboard.close_user_sessions(principal.0.user);
+    app.sessions.event_router.close_user_sessions(principal.0.user);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }

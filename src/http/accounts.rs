@@ -39,7 +39,7 @@ pub(super) async fn refresh(
 ) -> Result<Json<SignedIn>, ApiError> {
     let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
     if let Err(AccountError::RefreshTokenReused { user, device }) = &refreshed {
-        app.sessions.switchboard.close_device_sessions(*user, *device);
+        app.sessions.event_router.close_device_sessions(*user, *device);
     }
     Ok(Json(refreshed?))
 }
@@ -61,7 +61,7 @@ pub(super) async fn logout(
     from: ClientAddr,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.logout(&principal.0, from.0).await?;
-    app.sessions.switchboard.close_device_sessions(principal.0.user, principal.0.device);
+    app.sessions.event_router.close_device_sessions(principal.0.user, principal.0.device);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn remove_device(
 ) -> Result<HttpResponse, ApiError> {
     let device = path.0.0;
     app.accounts.remove_device(&principal.0, device, from.0).await?;
-    app.sessions.switchboard.close_device_sessions(principal.0.user, device);
+    app.sessions.event_router.close_device_sessions(principal.0.user, device);
     Ok(HttpResponse::NoContent().finish())
 }
 

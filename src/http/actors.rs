@@ -60,12 +60,12 @@ async fn command_actor(
         let entry = audit(Some(principal.0.user), action, subject, from.0);
         app.store.record_audit(entry, app.clock.now()).await?;
     }
-    app.admin.act(node, ActorCommandRequest { path, restart }).await?;
+    app.admin.execute(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// Parses the node of the query; `None` means this node.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
     let parsed = query.node.as_deref().map(str::parse).transpose();
-    parsed.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
+    parsed.map_err(|_| ApiError::from(admin::AdminError::NodeNotFound))
 }

@@ -16,7 +16,7 @@ pub(super) async fn token(
     principal: OptionalUser,
     new: JsonBody<NewCallToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let token = app.sessions.calls.deeds.token(principal.0.as_ref(), new.0).await?;
+    let token = app.sessions.calls.domain.token(principal.0.as_ref(), new.0).await?;
     Ok(HttpResponse::Ok().json(token))
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn history(
 ) -> Result<Json<Paginated<PastCall>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let limit = limit(query.0.limit)?;
-    Ok(Json(app.sessions.calls.deeds.history(&principal.0, after, limit).await?.into()))
+    Ok(Json(app.sessions.calls.domain.history(&principal.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/calls`

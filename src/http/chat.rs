@@ -19,7 +19,7 @@ pub(super) async fn open(
     principal: CurrentUser,
     body: JsonBody<CreateConversation>,
 ) -> Result<HttpResponse, ApiError> {
-    let opened = app.sessions.tell(app.chat.open(&principal.0, body.0).await?);
+    let opened = app.sessions.publish_events(app.chat.open(&principal.0, body.0).await?);
     let mut response = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(response.json(opened.conversation))
 }
@@ -51,7 +51,7 @@ pub(super) async fn change(
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchConversation>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
-    Ok(Json(app.sessions.tell(app.chat.change(&principal.0, path.0.0, body.0).await?)))
+    Ok(Json(app.sessions.publish_events(app.chat.change(&principal.0, path.0.0, body.0).await?)))
 }
 
 /// `PATCH /api/conversations/{id}/me`
@@ -61,10 +61,9 @@ pub(super) async fn update_member_settings(
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchMemberSettings>,
 ) -> Result<Json<MemberSettings>, ApiError> {
-    Ok(Json(
-        app.sessions
-            .tell(app.chat.update_member_settings(principal.0.user, path.0.0, body.0).await?),
-    ))
+    Ok(Json(app.sessions.publish_events(
+        app.chat.update_member_settings(principal.0.user, path.0.0, body.0).await?,
+    )))
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body is optional.
@@ -75,7 +74,9 @@ pub(super) async fn put_member(
     body: OptionalJsonBody<PutMember>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
     let (id, user) = path.0;
-    Ok(Json(app.sessions.tell(app.chat.put_member(&principal.0, id, user, body.0).await?)))
+    Ok(Json(
+        app.sessions.publish_events(app.chat.put_member(&principal.0, id, user, body.0).await?),
+    ))
 }
 
 /// `DELETE /api/conversations/{id}/members/{user_id}`
@@ -85,6 +86,6 @@ pub(super) async fn remove_member(
     path: PathIds<(ConversationId, UserId)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, user) = path.0;
-    app.sessions.tell(app.chat.remove_member(&principal.0, id, user).await?);
+    app.sessions.publish_events(app.chat.remove_member(&principal.0, id, user).await?);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -24,7 +24,7 @@ pub(super) async fn list(
     let statuses = app.contacts.statuses(&page.items).await?;
     for contact in page.items.iter_mut().filter(|c| c.state == ContactState::Accepted) {
         let status = statuses.get(&contact.user_id);
-        contact.presence = Some(app.sessions.presence.seen(contact.user_id, status));
+        contact.presence = Some(app.sessions.presence.view_of(contact.user_id, status));
     }
     Ok(Json(page.into()))
 }
@@ -55,7 +55,7 @@ pub(super) async fn request(
     principal: CurrentUser,
     body: JsonBody<RequestContact>,
 ) -> Result<HttpResponse, ApiError> {
-    let requested = app.sessions.tell(app.contacts.request(&principal.0, body.0).await?);
+    let requested = app.sessions.publish_events(app.contacts.request(&principal.0, body.0).await?);
     Ok(HttpResponse::Created().json(requested))
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn accept(
     principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.sessions.tell(app.contacts.accept(&principal.0, path.0.0).await?);
+    app.sessions.publish_events(app.contacts.accept(&principal.0, path.0.0).await?);
     Ok(HttpResponse::NoContent().finish())
 }
 

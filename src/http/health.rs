@@ -21,7 +21,7 @@ pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
         service: "SecureVOX",
         version: env!("CARGO_PKG_VERSION"),
         active_calls: app.sessions.calls.ids().len(),
-        connected_users: app.sessions.switchboard.connected(),
+        connected_users: app.sessions.event_router.local_connected_users(),
         checks,
     };
     if healthy {

@@ -47,5 +47,5 @@ pub(super) async fn join(
     principal: CurrentUser,
     path: PathIds<(String,)>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
-    Ok(Json(app.sessions.tell(app.chat.join(&principal.0, &path.0.0).await?)))
+    Ok(Json(app.sessions.publish_events(app.chat.join(&principal.0, &path.0.0).await?)))
 }

@@ -35,7 +35,7 @@ pub(super) async fn send(
     body: JsonBody<PostMessage>,
 ) -> Result<HttpResponse, ApiError> {
     let draft = app.chat.draft(principal.0.user, body.0)?;
-    Ok(match app.sessions.lanes.send(path.0.0, draft).await? {
+    Ok(match app.sessions.chat_shards.send(path.0.0, draft).await? {
         SendMessageOutcome::Stored(message, _) => HttpResponse::Created().json(message),
         SendMessageOutcome::Duplicate(message) => HttpResponse::Ok().json(message),
     })
@@ -150,5 +150,5 @@ async fn apply_change(
     id: ConversationId,
     request: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<MessageView>, ApiError> {
-    Ok(Json(app.sessions.lanes.change_message(id, request?).await?.message))
+    Ok(Json(app.sessions.chat_shards.change_message(id, request?).await?.message))
 }

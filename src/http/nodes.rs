@@ -49,9 +49,9 @@ pub(super) async fn drain(
     from: ClientAddr,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let node: NodeId = id.parse().map_err(|_| admin::AdminError::NoSuchNode)?;
+    let node: NodeId = id.parse().map_err(|_| admin::AdminError::NodeNotFound)?;
     if !app.admin.knows(node) {
-        return Err(admin::AdminError::NoSuchNode.into());
+        return Err(admin::AdminError::NodeNotFound.into());
     }
     // Audited before it is done, since draining may abort this request.
     let entry = audit(Some(principal.0.user), "node.drain", node.to_string(), from.0);

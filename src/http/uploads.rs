@@ -162,7 +162,8 @@ pub(super) async fn append(
     let offset = header_number(headers, "Upload-Offset")?;
     let checksum = header_text(headers, "Upload-Checksum").map(Checksum::parse).transpose()?;
     // The writer token first: an older request of the user ends without it and releases its permit.
-    let mut writer = app.uploads.take(principal.0.user, path.0.0).await.map_err(count_rejection)?;
+    let mut writer =
+        app.uploads.acquire_writer(principal.0.user, path.0.0).await.map_err(count_rejection)?;
     let _permit = app.files.acquire_permit(principal.0.user).map_err(count_rejection)?;
     if writer.offset != offset {
         return Err(count_rejection(FileError::OffsetMismatch));

@@ -53,7 +53,7 @@ pub(super) async fn sign_out(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.sign_out(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
-    app.sessions.switchboard.close_user_sessions(path.0.0);
+    app.sessions.event_router.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn suspend(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.suspend(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
-    app.sessions.switchboard.close_user_sessions(path.0.0);
+    app.sessions.event_router.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn delete(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_user(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
-    app.sessions.switchboard.close_user_sessions(path.0.0);
+    app.sessions.event_router.close_user_sessions(path.0.0);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }

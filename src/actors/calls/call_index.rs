@@ -1,4 +1,4 @@
-//! Which calls go on, here and at other nodes, who is in them, and for whom they ring.
+//! Index of the calls of all nodes: where they run, their participants, and for whom they ring.
 
 mod remote;
 mod reserved;
@@ -27,11 +27,11 @@ use crate::telemetry::metrics::{CALLS, count_rejected};
 /// What is known of a call outside its room.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallSummary {
-    /// Who is in it.
-    pub(super) seats: Vec<Seat>,
-    /// Whose devices ring, and what those are told that come meanwhile.
+    /// The participants.
+    pub(super) participants: Vec<Seat>,
+    /// The users it rings for, with the event for devices that connect meanwhile.
     pub(super) ringing: Vec<(UserId, IncomingCall)>,
-    /// For statistics.
+    /// The view for statistics.
     pub(super) active: Option<ActiveCall>,
 }
 
@@ -39,22 +39,22 @@ type RoomState = Option<Result<ActorRef<CallRoom>, ()>>;
 
 struct CallIndexEntry {
     key: Key,
-    /// Who began it, if that was here.
+    /// The user who started it, if on this node.
     by: Option<UserId>,
     conversation: Option<ConversationId>,
-    place: CallLocation,
-    standing: CallSummary,
+    location: CallLocation,
+    summary: CallSummary,
 }
 
-/// Where a call goes on.
+/// Where a call runs.
 enum CallLocation {
-    Here(watch::Sender<RoomState>),
-    There(NodeId),
+    Local(watch::Sender<RoomState>),
+    Remote(NodeId),
 }
 
 impl CallIndexEntry {
-    const fn is_here(&self) -> bool {
-        matches!(self.place, CallLocation::Here(_))
+    const fn is_local(&self) -> bool {
+        matches!(self.location, CallLocation::Local(_))
     }
 }
 
@@ -64,131 +64,133 @@ struct CallIndexState {
     by_key: HashMap<Key, CallId>,
     by_session: HashMap<SessionId, HashSet<CallId>>,
     by_user: HashMap<UserId, HashSet<CallId>>,
-    begun_by: HashMap<UserId, HashSet<CallId>>,
-    rings: HashMap<UserId, HashSet<CallId>>,
-    /// No call begins any more.
-    closed: bool,
+    started_by_user: HashMap<UserId, HashSet<CallId>>,
+    ringing_by_user: HashMap<UserId, HashSet<CallId>>,
+    /// Whether new calls are refused.
+    is_closed: bool,
 }
 
-/// How many calls there may be.
+/// Limits of the number of calls.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallLimits {
-    /// At this node.
+    /// On this node.
     pub(super) all: usize,
-    /// Of those, begun by one person.
+    /// Of those, started by one user.
     pub(super) per_person: usize,
 }
 
-/// The board; cheap to clone.
+/// The call index; cheap to clone.
 #[derive(Clone)]
 pub(super) struct CallIndex {
     calls: Arc<Mutex<CallIndexState>>,
-    neighbours: PeerNodes,
+    peer_nodes: PeerNodes,
 }
 
-/// The way to a room that is there or on its way.
+/// A call that was found, with the route to its room.
 pub(super) struct LocatedCall {
-    /// Which call.
+    /// Id of the call.
     pub(super) id: CallId,
     /// The conversation it belongs to.
     pub(super) conversation: Option<ConversationId>,
-    /// The name by which it is entered.
+    /// The session name by which it is joined.
     pub(super) name: Option<String>,
-    way: RoomRoute,
+    route: RoomRoute,
 }
 
 #[derive(Clone)]
 enum RoomRoute {
-    Here(watch::Receiver<RoomState>),
-    There(NodeId),
+    Local(watch::Receiver<RoomState>),
+    Remote(NodeId),
 }
 
-/// How long a call that is about to begin may take.
+/// How long a reserved call may take to start.
 const ROOM_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl LocatedCall {
-    /// The other node at which it goes on.
+    /// The other node on which it runs; `None` if it runs here.
     pub(super) const fn remote_node(&self) -> Option<NodeId> {
-        match self.way {
-            RoomRoute::Here(_) => None,
-            RoomRoute::There(node) => Some(node),
+        match self.route {
+            RoomRoute::Local(_) => None,
+            RoomRoute::Remote(node) => Some(node),
         }
     }
 
-    /// Its room, once it lives.
+    /// Its room, once it is running.
     ///
     /// # Errors
-    /// [`CallError::Migrating`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
-    /// be asked again.
+    /// [`CallError::Migrating`] if it runs on another node or its reservation was dropped: retry then.
     pub(super) async fn room(self) -> Result<ActorRef<CallRoom>, CallError> {
-        let RoomRoute::Here(mut room) = self.way else { return Err(CallError::Migrating) };
-        let begun = tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
-        match begun {
-            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| CallError::Migrating),
+        let RoomRoute::Local(mut room) = self.route else { return Err(CallError::Migrating) };
+        let started =
+            tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
+        match started {
+            Ok(Ok(room_state)) => {
+                room_state.clone().unwrap_or(Err(())).map_err(|()| CallError::Migrating)
+            }
             _ => Err(CallError::Unavailable),
         }
     }
 }
 
 impl CallIndex {
-    /// No calls yet; the neighbours hear of those that go on here.
-    pub(super) fn new(neighbours: PeerNodes) -> Self {
-        Self { calls: Arc::default(), neighbours }
+    /// Creates an empty index; `peer_nodes` are notified of the calls of this node.
+    pub(super) fn new(peer_nodes: PeerNodes) -> Self {
+        Self { calls: Arc::default(), peer_nodes }
     }
 
     fn calls(&self) -> MutexGuard<'_, CallIndexState> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the place of a new call that `by` begins, unless there is one under this key, or as many
-    /// as there may be.
+    /// Reserves an entry for a new call that `by` starts, unless there is one with this key, or a
+    /// limit is reached.
     ///
     /// # Errors
-    /// `Ok` of the call that is there in the error; [`CallError::NodeCapacityReached`], [`CallError::UserLimitReached`];
-    /// [`CallError::Unavailable`] when the node stops.
+    /// `Ok` of the existing call in the error; [`CallError::NodeCapacityReached`],
+    /// [`CallError::UserLimitReached`]; [`CallError::Unavailable`] when the node stops.
     pub(super) fn reserve(
         &self,
         id: CallId,
         key: Key,
         by: Option<UserId>,
         conversation: Option<ConversationId>,
-        most: CallLimits,
+        limits: CallLimits,
     ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
         let mut calls = self.calls();
-        if let Some(there) = calls.by_key.get(&key) {
-            return Err(calls.found(*there).ok_or(CallError::Unavailable));
+        if let Some(existing) = calls.by_key.get(&key) {
+            return Err(calls.located(*existing).ok_or(CallError::Unavailable));
         }
-        if calls.closed {
+        if calls.is_closed {
             return Err(Err(CallError::Unavailable));
         }
-        if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
+        if calls.all.values().filter(|entry| entry.is_local()).count() >= limits.all {
             count_rejected("calls");
             return Err(Err(CallError::NodeCapacityReached));
         }
-        let own = by.and_then(|by| calls.begun_by.get(&by));
-        if own.is_some_and(|own| own.len() >= most.per_person) {
+        let own_calls = by.and_then(|by| calls.started_by_user.get(&by));
+        if own_calls.is_some_and(|ids| ids.len() >= limits.per_person) {
             count_rejected("calls-of-one-person");
             return Err(Err(CallError::UserLimitReached));
         }
         calls.by_key.insert(key.clone(), id);
         if let Some(by) = by {
-            calls.begun_by.entry(by).or_default().insert(id);
+            calls.started_by_user.entry(by).or_default().insert(id);
         }
-        let place = CallLocation::Here(watch::Sender::new(None));
+        let location = CallLocation::Local(watch::Sender::new(None));
         let entry =
-            CallIndexEntry { key, by, conversation, place, standing: CallSummary::default() };
+            CallIndexEntry { key, by, conversation, location, summary: CallSummary::default() };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
         Ok(CallReservation::new(self.clone(), id))
     }
 
-    /// The room of a reserved call lives, or could not be started.
-    fn begun(&self, id: CallId, room: Result<ActorRef<CallRoom>, ()>) {
+    /// The room of a reserved call is running, or could not be started.
+    fn set_room(&self, id: CallId, room: Result<ActorRef<CallRoom>, ()>) {
         let failed = room.is_err();
-        if let Some(CallIndexEntry { place: CallLocation::Here(life), .. }) =
+        if let Some(CallIndexEntry { location: CallLocation::Local(room_state), .. }) =
             self.calls().all.get(&id)
         {
-            life.send_replace(Some(room));
+            room_state.send_replace(Some(room));
         }
         if failed {
             self.remove(id);
@@ -199,7 +201,7 @@ impl CallIndex {
         let mut calls = self.calls();
         if let Some(mut entry) = calls.all.remove(&old) {
             if let Some(by) = entry.by.take() {
-                strike(&mut calls.begun_by, by, old);
+                remove_id(&mut calls.started_by_user, by, old);
             }
             entry.conversation = conversation;
             calls.by_key.insert(entry.key.clone(), new);
@@ -207,73 +209,75 @@ impl CallIndex {
         }
     }
 
-    /// The call is over, or does not go on here any more.
+    /// The call has ended, or no longer runs on this node.
     pub(super) fn remove(&self, id: CallId) {
         let mut calls = self.calls();
-        if calls.all.get(&id).is_some_and(CallIndexEntry::is_here) {
+        if calls.all.get(&id).is_some_and(CallIndexEntry::is_local) {
             calls.remove(id);
             gauge!(CALLS).decrement(1.0);
-            self.neighbours.call_over(id);
+            self.peer_nodes.remove_call(id);
         }
     }
 
-    /// The standing of a call that goes on here has changed.
-    pub(super) fn stand(&self, id: CallId, standing: CallSummary) {
+    /// Updates the summary of a call of this node and publishes it.
+    pub(super) fn update_summary(&self, id: CallId, summary: CallSummary) {
         let mut calls = self.calls();
-        let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
-        self.neighbours.call_stands(RemoteCallSummary {
+        let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_local()) else { return };
+        self.peer_nodes.publish_call(RemoteCallSummary {
             call_id: id,
             key: entry.key.clone(),
             conversation_id: entry.conversation,
-            participants: standing.seats.clone(),
-            ringing: standing.ringing.clone(),
-            active: standing.active.clone(),
+            participants: summary.participants.clone(),
+            ringing: summary.ringing.clone(),
+            active: summary.active.clone(),
         });
-        calls.stand(id, standing);
+        calls.update_summary(id, summary);
     }
 
-    /// How many calls go on here, and how many devices are in them.
+    /// The number of calls on this node and of participants in them.
     pub(super) fn load(&self) -> (usize, usize) {
         let calls = self.calls();
-        let here = calls.all.values().filter(|entry| entry.is_here());
-        here.fold((0, 0), |(n, seats), entry| (n + 1, seats + entry.standing.seats.len()))
+        let local = calls.all.values().filter(|entry| entry.is_local());
+        local.fold((0, 0), |(n, participants), entry| {
+            (n + 1, participants + entry.summary.participants.len())
+        })
     }
 
-    /// Who is in a call and for whom it rings.
-    pub(super) fn standing(&self, id: CallId) -> Option<CallSummary> {
-        self.calls().all.get(&id).map(|entry| entry.standing.clone())
+    /// The summary of a call.
+    pub(super) fn summary(&self, id: CallId) -> Option<CallSummary> {
+        self.calls().all.get(&id).map(|entry| entry.summary.clone())
     }
 }
 
 impl CallIndexState {
     fn remove(&mut self, id: CallId) {
-        self.stand(id, CallSummary::default());
+        self.update_summary(id, CallSummary::default());
         let Some(entry) = self.all.remove(&id) else { return };
         if self.by_key.get(&entry.key) == Some(&id) {
             self.by_key.remove(&entry.key);
         }
         if let Some(by) = entry.by {
-            strike(&mut self.begun_by, by, id);
+            remove_id(&mut self.started_by_user, by, id);
         }
     }
 
-    fn stand(&mut self, id: CallId, standing: CallSummary) {
+    fn update_summary(&mut self, id: CallId, summary: CallSummary) {
         let calls = self;
         let Some(entry) = calls.all.get_mut(&id) else { return };
-        let old = std::mem::replace(&mut entry.standing, standing);
-        for seat in &old.seats {
-            strike(&mut calls.by_session, seat.session, id);
-            strike(&mut calls.by_user, seat.user, id);
+        let old = std::mem::replace(&mut entry.summary, summary);
+        for location in &old.participants {
+            remove_id(&mut calls.by_session, location.session, id);
+            remove_id(&mut calls.by_user, location.user, id);
         }
         for (user, _) in &old.ringing {
-            strike(&mut calls.rings, *user, id);
+            remove_id(&mut calls.ringing_by_user, *user, id);
         }
-        for seat in &entry.standing.seats {
-            calls.by_session.entry(seat.session).or_default().insert(id);
-            calls.by_user.entry(seat.user).or_default().insert(id);
+        for location in &entry.summary.participants {
+            calls.by_session.entry(location.session).or_default().insert(id);
+            calls.by_user.entry(location.user).or_default().insert(id);
         }
-        for (user, _) in &entry.standing.ringing {
-            calls.rings.entry(*user).or_default().insert(id);
+        for (user, _) in &entry.summary.ringing {
+            calls.ringing_by_user.entry(*user).or_default().insert(id);
         }
     }
 }
@@ -281,13 +285,13 @@ impl CallIndexState {
 impl CallIndex {
     /// A call by its id.
     pub(super) fn by_id(&self, id: CallId) -> Option<LocatedCall> {
-        self.calls().found(id)
+        self.calls().located(id)
     }
 
     /// A call by its key.
     pub(super) fn by_key(&self, key: &Key) -> Option<LocatedCall> {
         let calls = self.calls();
-        calls.by_key.get(key).and_then(|id| calls.found(*id))
+        calls.by_key.get(key).and_then(|id| calls.located(*id))
     }
 
     /// The only call in which this session takes part.
@@ -295,88 +299,90 @@ impl CallIndex {
         let calls = self.calls();
         let mut ids = calls.by_session.get(&session)?.iter();
         let (id, more) = (ids.next()?, ids.next());
-        if more.is_some() { None } else { calls.found(*id) }
+        if more.is_some() { None } else { calls.located(*id) }
     }
 
     /// The calls in which this session takes part.
     pub(super) fn of_session(&self, session: SessionId) -> Vec<LocatedCall> {
         let calls = self.calls();
         let ids = calls.by_session.get(&session).into_iter().flatten();
-        ids.filter_map(|id| calls.found(*id)).collect()
+        ids.filter_map(|id| calls.located(*id)).collect()
     }
 
-    /// The seats of this person in calls other than this one.
-    pub(super) fn seats_of(&self, user: UserId, but: Option<CallId>) -> Vec<Seat> {
+    /// The participations of this user in calls other than `except`.
+    pub(super) fn participations_of(&self, user: UserId, except: Option<CallId>) -> Vec<Seat> {
         let calls = self.calls();
-        let ids = calls.by_user.get(&user).into_iter().flatten().filter(|id| Some(**id) != but);
+        let ids = calls.by_user.get(&user).into_iter().flatten().filter(|id| Some(**id) != except);
         let entries = ids.filter_map(|id| calls.all.get(id));
-        let seats = entries.flat_map(|entry| &entry.standing.seats);
-        seats.filter(|seat| seat.user == user).copied().collect()
+        let participants = entries.flat_map(|entry| &entry.summary.participants);
+        participants.filter(|location| location.user == user).copied().collect()
     }
 
-    /// The calls that ring for this person.
+    /// The calls that ring for this user.
     pub(super) fn ringing(&self, user: UserId) -> Vec<IncomingCall> {
         let calls = self.calls();
-        let ids = calls.rings.get(&user).into_iter().flatten();
+        let ids = calls.ringing_by_user.get(&user).into_iter().flatten();
         let entries = ids.filter_map(|id| calls.all.get(id));
-        let rings = entries.flat_map(|entry| &entry.standing.ringing);
-        rings.filter(|(whom, _)| *whom == user).map(|(_, call)| call.clone()).collect()
+        let ringing = entries.flat_map(|entry| &entry.summary.ringing);
+        ringing.filter(|(callee, _)| *callee == user).map(|(_, call)| call.clone()).collect()
     }
 
-    /// The calls that go on: all, or those of one person.
-    pub(super) fn active(&self, of: Option<UserId>) -> (Vec<ActiveCall>, usize) {
+    /// The active calls, all or those of one user, and the total number of calls.
+    pub(super) fn active(&self, user: Option<UserId>) -> (Vec<ActiveCall>, usize) {
         let calls = self.calls();
-        let mine = |entry: &&CallIndexEntry| {
-            of.is_none_or(|user| entry.standing.seats.iter().any(|seat| seat.user == user))
+        let is_selected = |entry: &&CallIndexEntry| {
+            user.is_none_or(|user| {
+                entry.summary.participants.iter().any(|location| location.user == user)
+            })
         };
-        let shown = calls.all.values().filter(mine);
-        (shown.filter_map(|entry| entry.standing.active.clone()).collect(), calls.all.len())
+        let selected = calls.all.values().filter(is_selected);
+        (selected.filter_map(|entry| entry.summary.active.clone()).collect(), calls.all.len())
     }
 
-    /// The rooms of all calls that go on here.
+    /// The rooms of all calls of this node.
     pub(super) fn rooms(&self) -> Vec<(CallId, ActorRef<CallRoom>)> {
         let calls = self.calls();
         let rooms = calls.all.iter().filter_map(|(id, entry)| {
-            let CallLocation::Here(life) = &entry.place else { return None };
-            let life = life.borrow().clone();
-            Some((*id, life?.ok()?))
+            let CallLocation::Local(room_state) = &entry.location else { return None };
+            let room_state = room_state.borrow().clone();
+            Some((*id, room_state?.ok()?))
         });
         rooms.collect()
     }
 
-    /// From now on no call begins.
+    /// Refuses new calls from now on.
     pub(super) fn close(&self) {
-        self.calls().closed = true;
+        self.calls().is_closed = true;
     }
 
-    /// All calls of this node, also those that are about to begin.
+    /// All calls of this node, including those that are starting.
     pub(super) fn all(&self) -> Vec<LocatedCall> {
         let calls = self.calls();
-        let here = calls.all.iter().filter(|(_, entry)| entry.is_here());
-        here.filter_map(|(id, _)| calls.found(*id)).collect()
+        let local = calls.all.iter().filter(|(_, entry)| entry.is_local());
+        local.filter_map(|(id, _)| calls.located(*id)).collect()
     }
 
-    /// The ids of all calls that go on here, or anywhere.
-    pub(super) fn ids(&self, anywhere: bool) -> Vec<CallId> {
+    /// The ids of all calls of this node, or of all nodes.
+    pub(super) fn ids(&self, all_nodes: bool) -> Vec<CallId> {
         let calls = self.calls();
-        let shown = calls.all.iter().filter(|(_, entry)| anywhere || entry.is_here());
-        shown.map(|(id, _)| *id).collect()
+        let selected = calls.all.iter().filter(|(_, entry)| all_nodes || entry.is_local());
+        selected.map(|(id, _)| *id).collect()
     }
 }
 
 impl CallIndexState {
-    fn found(&self, id: CallId) -> Option<LocatedCall> {
+    fn located(&self, id: CallId) -> Option<LocatedCall> {
         let entry = self.all.get(&id)?;
         let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
-        let way = match &entry.place {
-            CallLocation::Here(life) => RoomRoute::Here(life.subscribe()),
-            CallLocation::There(node) => RoomRoute::There(*node),
+        let route = match &entry.location {
+            CallLocation::Local(room_state) => RoomRoute::Local(room_state.subscribe()),
+            CallLocation::Remote(node) => RoomRoute::Remote(*node),
         };
-        Some(LocatedCall { id, conversation: entry.conversation, name, way })
+        Some(LocatedCall { id, conversation: entry.conversation, name, route })
     }
 }
 
-fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K, id: CallId) {
+fn remove_id<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K, id: CallId) {
     if let std::collections::hash_map::Entry::Occupied(mut ids) = map.entry(key) {
         ids.get_mut().remove(&id);
         if ids.get().is_empty() {

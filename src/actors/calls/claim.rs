@@ -1,4 +1,4 @@
-//! Which node has a call: found, claimed, and taken over from a node that died.
+//! Ownership of calls: finding the owner, claiming a call, and taking it over from a dead node.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,19 +15,19 @@ use crate::cluster::{ClaimOutcome, Ownership};
 use crate::domain::calls::{CallError, CallState, StartCallParams};
 use crate::telemetry::metrics::ROOM_MIGRATIONS;
 
-/// What calls' keys begin with in the directory.
+/// Prefix of call keys in the ownership directory.
 const PREFIX: &str = "call/";
 
-/// What a wish to begin a call came to.
+/// The outcome of starting a call.
 pub(super) enum OpenCallOutcome {
-    /// It has begun.
+    /// A new call was started.
     Begun(ActorRef<CallRoom>),
-    /// There is one under this key, here or elsewhere.
+    /// A call with this key exists, on this or another node.
     Found(LocatedCall),
 }
 
-/// How a call's key is written in the directory.
-fn text(key: &Key) -> String {
+/// The directory text of a call key.
+fn key_text(key: &Key) -> String {
     match key {
         Key::Pair(low, high) => format!("{PREFIX}pair/{low}/{high}"),
         Key::Conversation(id) => format!("{PREFIX}conversation/{id}"),
@@ -35,8 +35,8 @@ fn text(key: &Key) -> String {
     }
 }
 
-/// The key that was written so.
-fn key(text: &str) -> Option<Key> {
+/// Parses the directory text of a call key.
+fn parse_key(text: &str) -> Option<Key> {
     let (kind, rest) = text.strip_prefix(PREFIX)?.split_once('/')?;
     match kind {
         "pair" => {
@@ -50,7 +50,8 @@ fn key(text: &str) -> Option<Key> {
 }
 
 impl CallService {
-    /// A call's place on the board, of those that this node has for all and for whoever begins it.
+    /// Reserves an entry in the call index, within the limits of this node and of the user who
+    /// starts the call.
     fn reserve(
         &self,
         id: CallId,
@@ -58,123 +59,125 @@ impl CallService {
         by: Option<UserId>,
         conversation: Option<ConversationId>,
     ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
-        let config = self.deeds.config();
-        let most = CallLimits { all: config.max_calls, per_person: config.max_calls_per_user };
-        self.board.reserve(id, key.clone(), by, conversation, most)
+        let config = self.domain.config();
+        let limits = CallLimits { all: config.max_calls, per_person: config.max_calls_per_user };
+        self.call_index.reserve(id, key.clone(), by, conversation, limits)
     }
 
-    /// Begins a call, unless there is one under its key. `whom`: who is counted as rung.
+    /// Starts a call unless one exists with its key. `ring_limit_key`: the callee that the ring rate limit
+    /// counts.
     pub(super) async fn open(
         &self,
         key: &Key,
-        begin: StartCallParams,
-        whom: Option<&str>,
+        params: StartCallParams,
+        ring_limit_key: Option<&str>,
     ) -> Result<OpenCallOutcome, CallError> {
-        let (id, by) = (begin.id, begin.by.user_id);
-        let place = match self.reserve(id, key, Some(by), begin.conversation) {
-            Ok(place) => place,
-            Err(found) => return found.map(OpenCallOutcome::Found),
+        let (id, by) = (params.id, params.by.user_id);
+        let reservation = match self.reserve(id, key, Some(by), params.conversation) {
+            Ok(reservation) => reservation,
+            Err(located) => return located.map(OpenCallOutcome::Found),
         };
-        let text = text(key);
+        let text = key_text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
             ClaimOutcome::Owned { epoch, previous_value: None } => epoch,
-            ClaimOutcome::Owned { epoch, previous_value: Some(left) } => {
-                if let Some(call) = self.left(&left).await? {
+            ClaimOutcome::Owned { epoch, previous_value: Some(value) } => {
+                if let Some(call) = self.load_unfinished(&value).await? {
                     let id = call.id();
-                    self.adopt(place, self.hold(text, epoch), call).await?;
-                    return self.found(id).map(OpenCallOutcome::Found);
+                    self.continue_call(reservation, self.ownership(text, epoch), call).await?;
+                    return self.located(id).map(OpenCallOutcome::Found);
                 }
-                self.note(&text, epoch, id).await?;
+                self.set_value(&text, epoch, id).await?;
                 epoch
             }
             ClaimOutcome::Held(held) if self.directory.owns(&held) => {
-                if self.nursery.get(&held.value).is_some() {
-                    return Err(CallError::Migrating); // its end is being written down
+                if self.room_supervisor.get(&held.value).is_some() {
+                    return Err(CallError::Migrating); // its end is being written
                 }
-                // It had a room here, which failed for good.
-                let failed = held.value.parse().into_iter().collect();
-                self.deeds.write_orphaned(failed).await?;
-                self.note(&text, held.epoch, id).await?;
+                // It had a room on this node, which failed for good.
+                let failed_calls = held.value.parse().into_iter().collect();
+                self.domain.write_orphaned(failed_calls).await?;
+                self.set_value(&text, held.epoch, id).await?;
                 held.epoch
             }
             ClaimOutcome::Held(held) => {
-                drop(place);
-                return self.place_there(key, &held).map(OpenCallOutcome::Found);
+                drop(reservation);
+                return self.index_remote(key, &held).map(OpenCallOutcome::Found);
             }
         };
-        if let Some(whom) = whom
-            && let Err(often) = self.deeds.take_ring_attempt(by, whom).await
+        if let Some(ring_limit_key) = ring_limit_key
+            && let Err(error) = self.domain.take_ring_attempt(by, ring_limit_key).await
         {
             self.directory.release(&text, epoch).await?;
-            return Err(often);
+            return Err(error);
         }
-        let hold = self.hold(text.clone(), epoch);
-        self.deeds.write_begin(&begin, hold.fence.clone()).await?;
-        let call = CallState::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
-        let fence = hold.fence.clone();
-        match self.live(place, hold, call).await {
+        let ownership = self.ownership(text.clone(), epoch);
+        self.domain.write_begin(&params, ownership.fence.clone()).await?;
+        let call = CallState::begin(params, self.domain.terms(), epoch, self.domain.clock().now());
+        let fence = ownership.fence.clone();
+        match self.start_room(reservation, ownership, call).await {
             Ok(room) => Ok(OpenCallOutcome::Begun(room)),
             Err(error) => {
-                self.deeds.write_failed(id, fence).await?;
+                self.domain.write_failed(id, fence).await?;
                 self.directory.release(&text, epoch).await?;
                 Err(error)
             }
         }
     }
 
-    async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), CallError> {
-        let ours = self.directory.set_value(text, epoch, &id.to_string()).await?;
-        if ours { Ok(()) } else { Err(CallError::Migrating) }
+    async fn set_value(&self, text: &str, epoch: u64, id: CallId) -> Result<(), CallError> {
+        let is_owner = self.directory.set_value(text, epoch, &id.to_string()).await?;
+        if is_owner { Ok(()) } else { Err(CallError::Migrating) }
     }
 
-    /// The call that a dead owner left, if it was not over.
-    async fn left(&self, value: &str) -> Result<Option<CallState>, CallError> {
+    /// The call that a dead owner left, if it had not ended.
+    async fn load_unfinished(&self, value: &str) -> Result<Option<CallState>, CallError> {
         match value.parse() {
-            Ok(id) => self.deeds.load_state(id).await,
+            Ok(id) => self.domain.load_state(id).await,
             Err(_) => Ok(None),
         }
     }
 
-    fn hold(&self, key: String, epoch: u64) -> RoomOwnership {
+    fn ownership(&self, key: String, epoch: u64) -> RoomOwnership {
         let fence = self.directory.fencing_token(&key, epoch);
         RoomOwnership { key, epoch, fence, directory: self.directory.clone() }
     }
 
-    fn place_there(&self, key: &Key, held: &Ownership) -> Result<LocatedCall, CallError> {
+    fn index_remote(&self, key: &Key, held: &Ownership) -> Result<LocatedCall, CallError> {
         let id = held.value.parse().map_err(|_| CallError::Unavailable)?;
-        self.board.is_there(held.owner, id, key.clone());
-        self.found(id)
+        self.call_index.add_remote(held.owner, id, key.clone());
+        self.located(id)
     }
 
-    /// Goes on with a call that another node had.
-    async fn adopt(
+    /// Continues a call of another node.
+    async fn continue_call(
         &self,
-        mut place: CallReservation,
-        hold: RoomOwnership,
+        mut reservation: CallReservation,
+        ownership: RoomOwnership,
         mut call: CallState,
     ) -> Result<(), CallError> {
-        place.rename(call.id(), call.conversation());
-        tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "call taken over");
+        reservation.rename(call.id(), call.conversation());
+        tracing::info!(call.id = %call.id(), call.epoch = ownership.epoch, "call taken over");
         counter!(ROOM_MIGRATIONS, "reason" => "adopted").increment(1);
-        call.room_moved(hold.epoch);
-        self.live(place, hold, call).await?;
+        call.room_moved(ownership.epoch);
+        self.start_room(reservation, ownership, call).await?;
         Ok(())
     }
 
-    /// Brings a room to life.
-    async fn live(
+    /// Starts the room of a call.
+    async fn start_room(
         &self,
-        place: CallReservation,
-        hold: RoomOwnership,
+        reservation: CallReservation,
+        ownership: RoomOwnership,
         call: CallState,
     ) -> Result<ActorRef<CallRoom>, CallError> {
-        let id = place.id();
-        let seed = Arc::new(RoomContext::new(self, hold, call));
-        let on = ThreadAffinity::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
-        let factory = move |ctx: &mut _| CallRoom::new(seed.clone(), ctx);
-        match self.nursery.start_on(on, &id.to_string(), factory).await {
+        let id = reservation.id();
+        let context = Arc::new(RoomContext::new(self, ownership, call));
+        let affinity =
+            ThreadAffinity::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
+        let factory = move |ctx: &mut _| CallRoom::new(context.clone(), ctx);
+        match self.room_supervisor.start_on(affinity, &id.to_string(), factory).await {
             Ok(room) => {
-                place.begun(room.clone());
+                reservation.start(room.clone());
                 Ok(room)
             }
             Err(error) => {
@@ -184,82 +187,88 @@ impl CallService {
         }
     }
 
-    /// Looks for a call of this id wherever it may be: on the board, in the directory, and if its
-    /// node is dead it comes here.
+    /// Finds a call by id: in the call index, then in the directory; a call whose node is dead is
+    /// taken over.
     pub(super) async fn find(&self, id: CallId) -> Result<LocatedCall, CallError> {
-        if let Some(found) = self.board.by_id(id) {
-            return Ok(found);
+        if let Some(located) = self.call_index.by_id(id) {
+            return Ok(located);
         }
-        let found = self.directory.find_by_value(&id.to_string()).await?;
-        let (text, held) = found.ok_or(CallError::CallNotFound)?;
-        let key = key(&text).ok_or(CallError::CallNotFound)?;
-        if held.owner == self.neighbours.me() {
-            return self.found(id); // it has just begun, or its room has failed
+        let located = self.directory.find_by_value(&id.to_string()).await?;
+        let (text, held) = located.ok_or(CallError::CallNotFound)?;
+        let key = parse_key(&text).ok_or(CallError::CallNotFound)?;
+        if held.owner == self.peer_nodes.local_node() {
+            return self.located(id); // it has just started, or its room has failed
         }
-        if self.neighbours.lives(held.owner) {
-            return self.place_there(&key, &held);
+        if self.peer_nodes.is_live(held.owner) {
+            return self.index_remote(&key, &held);
         }
         self.take_over(&key, id).await
     }
 
-    /// Takes over a call whose node is dead, unless somebody else was faster.
+    /// Takes over a call whose node is dead, unless another node was faster.
     pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<LocatedCall, CallError> {
-        let place = match self.reserve(id, key, None, None) {
-            Ok(place) => place,
-            Err(found) => return found,
+        let reservation = match self.reserve(id, key, None, None) {
+            Ok(reservation) => reservation,
+            Err(located) => return located,
         };
-        let text = text(key);
+        let text = key_text(key);
         match self.directory.claim(&text, &id.to_string()).await? {
             ClaimOutcome::Held(held) if !self.directory.owns(&held) => {
-                drop(place);
-                self.place_there(key, &held)
+                drop(reservation);
+                self.index_remote(key, &held)
             }
-            ClaimOutcome::Owned { epoch, previous_value: Some(left) } => {
-                let Some(call) = self.left(&left).await? else {
+            ClaimOutcome::Owned { epoch, previous_value: Some(value) } => {
+                let Some(call) = self.load_unfinished(&value).await? else {
                     self.directory.release(&text, epoch).await?;
-                    return Err(CallError::CallNotFound); // it was over
+                    return Err(CallError::CallNotFound); // it had ended
                 };
                 let id = call.id();
-                self.adopt(place, self.hold(text, epoch), call).await?;
-                self.found(id)
+                self.continue_call(reservation, self.ownership(text, epoch), call).await?;
+                self.located(id)
             }
             ClaimOutcome::Owned { epoch, previous_value: None } => {
                 self.directory.release(&text, epoch).await?;
                 Err(CallError::CallNotFound) // it has just ended
             }
-            ClaimOutcome::Held(_) => Err(CallError::CallNotFound), // its room here has failed
+            ClaimOutcome::Held(_) => Err(CallError::CallNotFound), // its room on this node has failed
         }
     }
 
-    /// Takes a room that its node hands over. True if it goes on here.
-    pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: CallState) -> bool {
-        let taken = self.take(from, text, epoch, call).await;
-        if let Err(error) = &taken {
+    /// Accepts a room that another node hands off; true if it continues here.
+    pub async fn accept_hand_off(
+        &self,
+        from: NodeId,
+        text: &str,
+        epoch: u64,
+        call: CallState,
+    ) -> bool {
+        let accepted = self.accept(from, text, epoch, call).await;
+        if let Err(error) = &accepted {
             tracing::warn!(%error, "hand-off accept failed");
         }
-        taken.is_ok()
+        accepted.is_ok()
     }
 
-    async fn take(
+    async fn accept(
         &self,
         from: NodeId,
         text: &str,
         epoch: u64,
         mut call: CallState,
     ) -> Result<(), CallError> {
-        let key = key(text).ok_or(CallError::CallNotFound)?;
-        self.board.over_there(from, call.id());
+        let key = parse_key(text).ok_or(CallError::CallNotFound)?;
+        self.call_index.remove_remote(from, call.id());
         let (id, conversation) = (call.id(), call.conversation());
-        let place = self
+        let reservation = self
             .reserve(id, &key, None, conversation)
-            .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
-        let me = self.neighbours.me();
-        let taken =
+            .map_err(|existing| existing.map_or_else(|error| error, |_| CallError::Unavailable))?;
+        let local_node = self.peer_nodes.local_node();
+        let accepted =
             self.directory.take_over(text, from, epoch).await?.ok_or(CallError::Migrating)?;
-        tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
+        tracing::info!(call.id = %id, call.epoch = accepted, node = %local_node, "call handed off");
         counter!(ROOM_MIGRATIONS, "reason" => "handed-over").increment(1);
-        call.room_moved(taken);
-        self.live(place, self.hold(text.to_owned(), taken), call).await?;
+        call.room_moved(accepted);
+        self.start_room(reservation, self.ownership(text.to_owned(), accepted), call).await?;
         Ok(())
     }
 }
@@ -276,8 +285,8 @@ mod tests {
             Key::Conversation(ConversationId::new()),
             Key::Name("stand/up: @9".to_owned()),
         ];
-        for one in keys {
-            assert_eq!(key(&text(&one)), Some(one));
+        for key in keys {
+            assert_eq!(parse_key(&key_text(&key)), Some(key));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The way of a request to the node that has the call.
+//! Forwarding of a request to the node that owns the call.
 
 use std::time::Duration;
 
@@ -16,70 +16,74 @@ use crate::protocol::cluster::{
     ForwardedCallGrant, ForwardedCallReply, ForwardedCallRequest, NodeRequest,
 };
 
-/// How often a call that moves is looked for again, and how long is waited before: a little over
-/// the time in which a node's death is certified.
+/// Attempts to reach a call that moves, and the base delay between them: together a little over the
+/// time after which a node is declared dead.
 const MAX_FORWARD_ATTEMPTS: u32 = 60;
 const FORWARD_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Who asks, and how far the question has come.
+/// Who sent a request, and whether it was forwarded.
 #[derive(Clone, Copy)]
 pub(super) struct CallRequester<'a> {
-    pub(super) me: &'a Principal,
-    pub(super) seat: Seat,
-    /// Another node passed it on: it is not passed on again.
-    pub(super) passed_on: bool,
+    pub(super) principal: &'a Principal,
+    pub(super) location: Seat,
+    /// Another node forwarded it: it is not forwarded again.
+    pub(super) is_forwarded: bool,
 }
 
 impl CallService {
-    /// Answers a device; the JSON of what is to be replied.
+    /// Handles a request of a device and returns the JSON of the reply.
     ///
     /// # Errors
-    /// What is wrong with the request, or [`CallError::Unavailable`].
-    pub async fn answer(
+    /// The error of the request, or [`CallError::Unavailable`].
+    pub async fn handle_request(
         &self,
-        me: &Principal,
+        principal: &Principal,
         session: SessionId,
         event: CallClientEvent,
     ) -> Result<String, CallError> {
-        let asker = CallRequester { me, seat: self.seat(me, session), passed_on: false };
+        let requester = CallRequester {
+            principal,
+            location: self.location_of(principal, session),
+            is_forwarded: false,
+        };
         for attempt in 0..MAX_FORWARD_ATTEMPTS {
-            match self.answer_here(asker, event.clone()).await {
+            match self.handle_request_local(requester, event.clone()).await {
                 Err(CallError::Migrating) => {
                     tokio::time::sleep(FORWARD_RETRY_DELAY * attempt.min(4)).await
                 }
-                answer => return answer,
+                result => return result,
             }
         }
         Err(CallError::Unavailable)
     }
 
-    /// Passes a request on to the node that has the call.
+    /// Forwards a request to the node that owns the call.
     pub(super) async fn forward(
         &self,
         node: NodeId,
         call: CallId,
-        asker: CallRequester<'_>,
+        requester: CallRequester<'_>,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
-        if asker.passed_on {
+        if requester.is_forwarded {
             return Err(CallError::Migrating);
         }
-        let pass = asker.me.call_grant.as_ref().map(|pass| ForwardedCallGrant {
+        let pass = requester.principal.call_grant.as_ref().map(|pass| ForwardedCallGrant {
             session: pass.session.clone(),
             role: if pass.is_moderator { CallRole::Moderator } else { CallRole::Participant },
         });
-        let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
-            participant: asker.seat,
-            name: asker.me.name.clone(),
+        let request = NodeRequest::Call(Box::new(ForwardedCallRequest {
+            participant: requester.location,
+            name: requester.principal.name.clone(),
             grant: pass,
             event: event.name().to_owned(),
             data: event.data(),
         }));
-        match self.neighbours.ask(node, &ask, REQUEST_TIMEOUT).await {
+        match self.peer_nodes.ask(node, &request, REQUEST_TIMEOUT).await {
             Ok(ForwardedCallReply::Done(reply)) => Ok(reply.get().to_owned()),
             Ok(ForwardedCallReply::Rejected(error)) => Err(error),
             Ok(ForwardedCallReply::CallNotHere) => {
-                self.board.over_there(node, call); // the directory knows
+                self.call_index.remove_remote(node, call); // the directory has the current owner
                 Err(CallError::Migrating)
             }
             Err(BusError::NodeUnreachable) => {
@@ -92,28 +96,28 @@ impl CallService {
         }
     }
 
-    /// Answers what another node passed on.
+    /// Answers a request forwarded by another node.
     pub async fn handle_forwarded(
         &self,
-        ask: ForwardedCallRequest,
+        request: ForwardedCallRequest,
     ) -> ForwardedCallReply<CallError> {
-        let ForwardedCallRequest { participant: seat, name, grant: pass, event, data } = ask;
+        let ForwardedCallRequest { participant: location, name, grant, event, data } = request;
         let Ok(ClientEvent::Call(event)) = ClientEvent::parse(&event, data.get()) else {
-            return ForwardedCallReply::Rejected(CallError::Unavailable); // a newer version's
+            return ForwardedCallReply::Rejected(CallError::Unavailable); // sent by a newer version
         };
-        let me = Principal {
-            user: seat.user,
-            device: seat.device,
+        let principal = Principal {
+            user: location.user,
+            device: location.device,
             name,
-            phone: String::new(), // what calls do not ask for stays where it is
+            phone: String::new(), // calls do not need it, so it is not sent to other nodes
             role: store::Role::User,
-            call_grant: pass.map(|pass| CallGrant {
-                session: pass.session,
-                is_moderator: pass.role == CallRole::Moderator,
+            call_grant: grant.map(|grant| CallGrant {
+                session: grant.session,
+                is_moderator: grant.role == CallRole::Moderator,
             }),
         };
-        let asker = CallRequester { me: &me, seat, passed_on: true };
-        match self.answer_here(asker, event).await {
+        let requester = CallRequester { principal: &principal, location, is_forwarded: true };
+        match self.handle_request_local(requester, event).await {
             Ok(reply) => match RawValue::from_string(reply) {
                 Ok(reply) => ForwardedCallReply::Done(reply),
                 Err(_) => ForwardedCallReply::Rejected(CallError::Unavailable),

@@ -1,4 +1,5 @@
-//! Calls that change their node: because it died, because it leaves, because it is not sure of itself.
+//! Calls that change nodes: after a node death, on a planned hand-off, or when this node doubts its
+//! ownership.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +15,14 @@ use crate::cluster::ClaimOutcome;
 use crate::domain::calls::CallError;
 use crate::protocol::cluster::NodeRequest;
 
-/// How long one room may take to be handed over.
+/// How long the hand-off of one room may take.
 const HAND_OFF_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many calls change their node at the same time.
+/// Maximum of calls that change nodes at the same time.
 const MAX_CONCURRENT_HAND_OFFS: usize = 16;
 
 impl CallService {
-    /// Nobody listens at that node: if it is dead, its calls are looked after.
+    /// A node cannot be reached: if the directory confirms that it is dead, its calls are taken
+    /// over.
     pub(super) async fn on_node_death(&self, node: NodeId) {
         match self.directory.is_dead(node).await {
             Ok(true) => self.node_died(node).await,
@@ -29,36 +31,38 @@ impl CallService {
         }
     }
 
-    /// A node is dead: its calls in which devices of this node take part, or for which they ring,
-    /// go on here unless another node is faster. Nobody looks after the others until somebody asks.
+    /// Takes over the calls of a dead node in which devices of this node take part, or that ring
+    /// for them, unless another node is faster. Other calls are taken over when somebody asks for
+    /// them.
     pub async fn node_died(&self, node: NodeId) {
-        let me = self.neighbours.me();
-        let calls = stream::iter(self.board.at(node));
-        let look_after = |(id, key): (CallId, Key)| async move {
-            let standing = self.board.standing(id).unwrap_or_default();
-            self.board.over_there(node, id);
-            let concerned = standing.seats.iter().any(|seat| seat.node == me)
-                || standing
-                    .ringing
-                    .iter()
-                    .any(|(user, _)| self.switchboard.is_connected_local(*user));
-            if concerned && let Err(error) = self.take_over(&key, id).await {
+        let local_node = self.peer_nodes.local_node();
+        let calls = stream::iter(self.call_index.calls_of_node(node));
+        let take_over_call = |(id, key): (CallId, Key)| async move {
+            let summary = self.call_index.summary(id).unwrap_or_default();
+            self.call_index.remove_remote(node, id);
+            let is_affected =
+                summary.participants.iter().any(|location| location.node == local_node)
+                    || summary
+                        .ringing
+                        .iter()
+                        .any(|(user, _)| self.event_router.is_connected_local(*user));
+            if is_affected && let Err(error) = self.take_over(&key, id).await {
                 tracing::warn!(%error, call.id = %id, "call take-over failed");
             }
         };
-        calls.for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, look_after).await;
+        calls.for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, take_over_call).await;
     }
 
-    /// This node is not sure any more that its calls are its own: it lets go of them without a
-    /// word. Whoever claims them tells their devices.
-    pub fn let_go(&self) {
-        for (_, room) in self.board.rooms() {
-            let _ = room.tell_control(RelinquishRoom); // gone already is as good
+    /// Gives up all calls without notice, as this node is no longer sure to own them. The node that
+    /// claims them notifies their devices.
+    pub fn relinquish_all(&self) {
+        for (_, room) in self.call_index.rooms() {
+            let _ = room.tell_control(RelinquishRoom); // fails only if the room has ended
         }
     }
 
-    /// Hands every room over to the node that carries least. Those that nobody takes stay.
-    pub async fn hand_over_all(&self) {
+    /// Hands every room off to the least loaded node. Rooms that no node accepts stay.
+    pub async fn hand_off_all(&self) {
         let hand_over = |(id, room): (CallId, ActorRef<CallRoom>)| async move {
             let Some(to) = self.least_loaded_node() else {
                 tracing::warn!(call.id = %id, "no node accepts hand-off, ending call");
@@ -69,95 +73,101 @@ impl CallService {
                 tracing::warn!(call.id = %id, node = %to, "call hand-off failed");
             }
         };
-        stream::iter(self.board.rooms())
+        stream::iter(self.call_index.rooms())
             .for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, hand_over)
             .await;
     }
 
-    /// The other node that carries least of those that take rooms.
+    /// The least loaded other node that accepts rooms.
     pub(super) fn least_loaded_node(&self) -> Option<NodeId> {
-        let loads = self.neighbours.loads().into_iter().filter(|(_, (_, takes))| *takes);
+        let loads =
+            self.peer_nodes.loads().into_iter().filter(|(_, (_, takes_rooms))| *takes_rooms);
         loads.min_by_key(|(node, (load, _))| (load.participants, load.calls, *node)).map(|(n, _)| n)
     }
 
-    /// The node where a new room belongs, if that is not this one: another carries much less.
-    pub(super) fn better(&self) -> Option<NodeId> {
+    /// The node where a new room should run, if another node carries much less than this one.
+    pub(super) fn better_placed_node(&self) -> Option<NodeId> {
         let to = self.least_loaded_node()?;
-        let (load, _) = self.neighbours.loads().remove(&to)?;
-        let own = self.load().participants;
-        (own > LOCAL_PLACEMENT_THRESHOLD && load.participants < own / 2).then_some(to)
+        let (load, _) = self.peer_nodes.loads().remove(&to)?;
+        let local_participants = self.load().participants;
+        (local_participants > LOCAL_PLACEMENT_THRESHOLD
+            && load.participants < local_participants / 2)
+            .then_some(to)
     }
 
-    /// Sessions of other nodes that are in calls of this one, by node.
-    fn far_seats(&self) -> BTreeMap<NodeId, Vec<(UserId, SessionId)>> {
+    /// Sessions of other nodes that take part in calls of this node, by node.
+    fn remote_participants(&self) -> BTreeMap<NodeId, Vec<(UserId, SessionId)>> {
         let mut by_node: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for id in self.board.ids(false) {
-            for seat in self.board.standing(id).unwrap_or_default().seats {
-                if seat.node != self.neighbours.me() {
-                    by_node.entry(seat.node).or_default().push((seat.user, seat.session));
+        for id in self.call_index.ids(false) {
+            for location in self.call_index.summary(id).unwrap_or_default().participants {
+                if location.node != self.peer_nodes.local_node() {
+                    by_node
+                        .entry(location.node)
+                        .or_default()
+                        .push((location.user, location.session));
                 }
             }
         }
         by_node
     }
 
-    /// Asks the other nodes which sessions in calls of this one are no more, since a word of it may
-    /// be lost; gives those whose node is dead.
-    pub async fn look_after_seats(&self) -> Vec<SessionId> {
-        let mut adrift = Vec::new();
-        for (node, seats) in self.far_seats() {
-            if !self.neighbours.lives(node) {
-                adrift.extend(seats.into_iter().map(|(_, session)| session));
+    /// Asks the other nodes which of their sessions in calls of this node have ended, as a
+    /// notification may be lost; returns the sessions whose node is dead.
+    pub async fn reconcile_remote_participants(&self) -> Vec<SessionId> {
+        let mut unreachable = Vec::new();
+        for (node, locations) in self.remote_participants() {
+            if !self.peer_nodes.is_live(node) {
+                unreachable.extend(locations.into_iter().map(|(_, session)| session));
                 continue;
             }
-            let asked = NodeRequest::FindEndedSessions(seats);
-            let gone = self.neighbours.ask(node, &asked, super::REQUEST_TIMEOUT).await;
-            for session in gone.unwrap_or_else(|_| Vec::<SessionId>::new()) {
-                self.lost_here(session);
+            let request = NodeRequest::FindEndedSessions(locations);
+            let missing = self.peer_nodes.ask(node, &request, super::REQUEST_TIMEOUT).await;
+            for session in missing.unwrap_or_else(|_| Vec::<SessionId>::new()) {
+                self.on_session_lost_local(session);
             }
         }
-        adrift
+        unreachable
     }
 
-    /// The ids of all calls that go on anywhere; `None` while not every node's are known.
-    pub fn all_ids(&self) -> Option<Vec<CallId>> {
-        self.neighbours.nodes_without_snapshot().is_empty().then(|| self.board.ids(true))
+    /// The ids of all calls of the cluster; `None` while a peer node has not sent a snapshot.
+    pub fn cluster_call_ids(&self) -> Option<Vec<CallId>> {
+        self.peer_nodes.nodes_without_snapshot().is_empty().then(|| self.call_index.ids(true))
     }
 
-    /// Closes a call in history that goes on nowhere, and frees its key.
+    /// Closes a call in the history that runs on no node, and frees its key.
     ///
     /// # Errors
-    /// The database's.
+    /// The error of the database.
     pub async fn close_orphan(&self, id: CallId) -> Result<(), CallError> {
         let lease = self.directory.find_by_value(&id.to_string()).await?;
         if let Some((key, held)) = lease {
-            if held.owner != self.neighbours.me() && self.neighbours.lives(held.owner) {
-                return Ok(()); // it has just begun there
+            if held.owner != self.peer_nodes.local_node() && self.peer_nodes.is_live(held.owner) {
+                return Ok(()); // it has just started there
             }
             match self.directory.claim(&key, "").await? {
                 ClaimOutcome::Owned { epoch, .. } => self.directory.release(&key, epoch).await?,
                 ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                     self.directory.release(&key, held.epoch).await?;
                 }
-                ClaimOutcome::Held(_) => return Ok(()), // somebody goes on with it
+                ClaimOutcome::Held(_) => return Ok(()), // another node continues it
             }
         }
-        self.deeds.write_orphaned(vec![id]).await?;
+        self.domain.write_orphaned(vec![id]).await?;
         Ok(())
     }
 
-    /// Which of these sessions are not here. Those of a node that leaves are not gone: their devices
-    /// join again at another node, as the participants they are.
-    pub fn gone_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
-        if self.switchboard.is_leaving() {
+    /// Which of these sessions do not exist on this node. While it drains, none is reported: their
+    /// devices rejoin through another node as the same participants.
+    pub fn missing_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
+        if self.event_router.is_draining() {
             return Vec::new();
         }
-        let gone = |(user, session): &(UserId, SessionId)| {
-            !self.switchboard.is_connected_remote(*user, *session)
+        let missing = |(user, session): &(UserId, SessionId)| {
+            !self.event_router.has_local_session(*user, *session)
         };
-        sessions.into_iter().filter(gone).map(|(_, session)| session).collect()
+        sessions.into_iter().filter(missing).map(|(_, session)| session).collect()
     }
 }
 
-/// Below this many devices in calls a node keeps what begins at it.
+/// With fewer participants than this, a node runs the calls that start on it.
 const LOCAL_PLACEMENT_THRESHOLD: u64 = 20;

@@ -1,4 +1,4 @@
-//! Calls: the way to every room, here or at another node, and rooms themselves.
+//! Calls: rooms of this node, and the forwarding of requests to the nodes of other rooms.
 
 mod call_index;
 mod claim;
@@ -26,135 +26,139 @@ use super::sessions::EventRouter;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
 use crate::domain::accounts::Principal;
-use crate::domain::calls::{CallDomain as Deeds, Seat};
+use crate::domain::calls::{CallDomain, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
 use crate::protocol::cluster::{
     NodeEvent, NodeLoad, NodeRequest, NodeStateChange, RemoteCallSummary,
 };
 
-/// Finds, begins and asks calls; cheap to clone.
+/// Starts and finds calls and passes requests to their rooms; cheap to clone.
 #[derive(Clone)]
 pub struct CallService {
-    nursery: DynamicSupervisor<CallRoom>,
-    board: CallIndex,
-    /// Places for devices in all calls.
-    places: Arc<Semaphore>,
-    switchboard: EventRouter,
-    neighbours: PeerNodes,
+    room_supervisor: DynamicSupervisor<CallRoom>,
+    call_index: CallIndex,
+    /// One permit per participant on this node, over all calls.
+    participant_permits: Arc<Semaphore>,
+    event_router: EventRouter,
+    peer_nodes: PeerNodes,
     directory: Arc<dyn OwnershipDirectory>,
-    /// The deeds of calls.
-    pub deeds: Deeds,
+    /// The call domain: rules and database access.
+    pub domain: CallDomain,
     media: super::media::MediaServiceConfig,
     next_thread: Arc<AtomicUsize>,
 }
 
-/// What [`CallService`] is made of.
+/// The dependencies of a [`CallService`].
 pub struct CallServiceDeps {
-    /// Where rooms live.
+    /// The supervisor of the rooms.
     pub rooms: DynamicSupervisor<CallRoom>,
-    /// The way to people.
-    pub switchboard: EventRouter,
+    /// Routes events to sessions.
+    pub event_router: EventRouter,
     /// The other nodes.
-    pub neighbours: PeerNodes,
-    /// Which node has which call.
+    pub peer_nodes: PeerNodes,
+    /// Which node owns which call.
     pub directory: Arc<dyn OwnershipDirectory>,
-    /// The deeds of calls.
-    pub deeds: Deeds,
-    /// What rooms share.
+    /// The call domain.
+    pub domain: CallDomain,
+    /// What the SFU rooms share.
     pub media: super::media::MediaServiceConfig,
 }
 
 impl CallService {
-    /// Puts the parts together.
-    pub fn new(parts: CallServiceDeps) -> Self {
-        let CallServiceDeps { rooms, switchboard, neighbours, directory, deeds, media } = parts;
+    /// Creates the service without calls.
+    pub fn new(deps: CallServiceDeps) -> Self {
+        let CallServiceDeps { rooms, event_router, peer_nodes, directory, domain, media } = deps;
         Self {
-            nursery: rooms,
-            board: CallIndex::new(neighbours.clone()),
-            places: Arc::new(Semaphore::new(deeds.config().max_participants_per_node)),
-            switchboard,
-            neighbours,
+            room_supervisor: rooms,
+            call_index: CallIndex::new(peer_nodes.clone()),
+            participant_permits: Arc::new(Semaphore::new(
+                domain.config().max_participants_per_node,
+            )),
+            event_router,
+            peer_nodes,
             directory,
-            deeds,
+            domain,
             media,
             next_thread: Arc::default(),
         }
     }
 
-    /// Whether this person is in another call, with a device that is there.
+    /// Whether the user is in another call with a device that is connected.
     fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
-        let mut seats = self.board.seats_of(user, but).into_iter();
-        seats.any(|seat| {
-            if seat.node == self.neighbours.me() {
-                self.switchboard.is_attached(seat.user, seat.session)
+        let mut participations = self.call_index.participations_of(user, but).into_iter();
+        participations.any(|location| {
+            if location.node == self.peer_nodes.local_node() {
+                self.event_router.is_attached(location.user, location.session)
             } else {
-                self.neighbours.lives(seat.node)
+                self.peer_nodes.is_live(location.node)
             }
         })
     }
 
-    /// What a device is told that comes while it rings.
+    /// The calls that ring for a user, sent to a device that connects meanwhile.
     pub fn ringing(&self, user: UserId) -> Vec<IncomingCall> {
-        self.board.ringing(user)
+        self.call_index.ringing(user)
     }
 
-    /// A session of this node is no more: it leaves its calls, wherever they go on.
-    pub fn lost(&self, session: SessionId) {
-        if self.switchboard.is_leaving() && !self.neighbours.is_alone() {
-            return; // its device joins again at another node, as the participant it is
+    /// A session of this node has ended: it leaves its calls, on whichever node they are.
+    pub fn on_session_lost(&self, session: SessionId) {
+        if self.event_router.is_draining() && !self.peer_nodes.is_alone() {
+            return; // its device rejoins through another node as the same participant
         }
-        for found in self.board.of_session(session) {
-            if let Some(node) = found.remote_node() {
-                self.neighbours.tell(node, &NodeEvent::SessionEnded(session));
+        for located in self.call_index.of_session(session) {
+            if let Some(node) = located.remote_node() {
+                self.peer_nodes.tell(node, &NodeEvent::SessionEnded(session));
             }
         }
-        self.lost_here(session);
+        self.on_session_lost_local(session);
     }
 
-    /// The same, in calls that go on here.
-    pub fn lost_here(&self, session: SessionId) {
+    /// As [`CallService::on_session_lost`], for the calls of this node only.
+    pub fn on_session_lost_local(&self, session: SessionId) {
         for (_, room) in self.rooms_of(session) {
-            let _ = room.tell_control(SessionLost(session)); // a room that is gone has nobody in it
+            // a room that is gone has no participants
+            let _ = room.tell_control(SessionLost(session));
         }
     }
 
-    /// Ends all calls, and lets none begin: whoever is in them hears it, and it is in history when
-    /// this returns, unless that takes longer than `deadline`. Gives how many are not over then.
-    pub async fn finish(&self, deadline: Duration) -> usize {
-        self.board.close();
-        let finish = |call: LocatedCall| async move {
+    /// Ends all calls and refuses new ones. When this returns, participants were notified and the
+    /// ends are in the call history, unless that takes longer than `deadline`. Returns the number
+    /// of rooms that are still running then.
+    pub async fn end_all_calls(&self, deadline: Duration) -> usize {
+        self.call_index.close();
+        let end_call = |call: LocatedCall| async move {
             if let Ok(room) = call.room().await {
-                let _ = room.tell_control(EndCall); // gone: it is over
+                let _ = room.tell_control(EndCall); // fails only if the room has ended
             }
         };
-        let over = async {
-            join_all(self.board.all().into_iter().map(finish)).await;
-            while !self.nursery.is_empty() {
+        let all_ended = async {
+            join_all(self.call_index.all().into_iter().map(end_call)).await;
+            while !self.room_supervisor.is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let _ = tokio::time::timeout(deadline, over).await; // what is left is counted
-        self.nursery.len()
+        let _ = tokio::time::timeout(deadline, all_ended).await; // what is left is counted below
+        self.room_supervisor.len()
     }
 
     fn rooms_of(&self, session: SessionId) -> Vec<(CallId, ActorRef<CallRoom>)> {
         let ids: Vec<_> =
-            self.board.of_session(session).into_iter().map(|found| found.id).collect();
-        self.board.rooms().into_iter().filter(|(id, _)| ids.contains(id)).collect()
+            self.call_index.of_session(session).into_iter().map(|located| located.id).collect();
+        self.call_index.rooms().into_iter().filter(|(id, _)| ids.contains(id)).collect()
     }
 
-    /// What goes on: all of it, or what one person is in.
+    /// The active calls: all of them, or those of one user.
     pub fn stats(&self, of: Option<UserId>) -> wire::CallStats {
-        let (active_calls, total_active_calls) = self.board.active(of);
-        let connected_users = self.switchboard.connected_anywhere();
+        let (active_calls, total_active_calls) = self.call_index.active(of);
+        let connected_users = self.event_router.connected_users();
         wire::CallStats { active_calls, total_active_calls, connected_users }
     }
 
-    /// All calls of all nodes, as operators see them.
+    /// All calls of all nodes, for operators.
     pub async fn views(&self) -> Vec<wire::CallView> {
-        let mut views = self.views_here().await;
-        for node in self.neighbours.nodes() {
-            match self.neighbours.ask(node, &NodeRequest::Calls, REQUEST_TIMEOUT).await {
+        let mut views = self.local_views().await;
+        for node in self.peer_nodes.nodes() {
+            match self.peer_nodes.ask(node, &NodeRequest::Calls, REQUEST_TIMEOUT).await {
                 Ok(more) => views.extend::<Vec<_>>(more),
                 Err(error) => tracing::warn!(%error, %node, "call list request to peer failed"),
             }
@@ -163,15 +167,15 @@ impl CallService {
         views
     }
 
-    /// How many rooms of this node were handed over and still play.
-    pub fn departing(&self) -> usize {
-        self.nursery.len().saturating_sub(self.board.ids(false).len())
+    /// Number of rooms that were handed off and still forward media.
+    pub fn lingering_rooms(&self) -> usize {
+        self.room_supervisor.len().saturating_sub(self.call_index.ids(false).len())
     }
 
-    /// The calls of this node.
-    pub async fn views_here(&self) -> Vec<wire::CallView> {
+    /// The calls of this node, for operators.
+    pub async fn local_views(&self) -> Vec<wire::CallView> {
         let mut views = Vec::new();
-        for (_, room) in self.board.rooms() {
+        for (_, room) in self.call_index.rooms() {
             if let Ok(view) = room.ask(room::GetView).await {
                 views.push(view);
             }
@@ -179,38 +183,40 @@ impl CallService {
         views
     }
 
-    /// The ids of all calls that go on, here and at other nodes.
+    /// The ids of all calls of all nodes.
     pub fn ids(&self) -> Vec<CallId> {
-        self.board.ids(true)
+        self.call_index.ids(true)
     }
 
-    /// What this node carries.
+    /// The load of this node.
     pub fn load(&self) -> NodeLoad {
-        let (calls, participants) = self.board.load();
-        let people = self.switchboard.connected() as u64;
+        let (calls, participants) = self.call_index.load();
+        let people = self.event_router.local_connected_users() as u64;
         NodeLoad { calls: calls as u64, participants: participants as u64, people }
     }
 
-    /// Something about a call is different at another node.
-    pub fn changed_there(&self, node: NodeId, change: NodeStateChange) {
+    /// Applies a change of a call on another node.
+    pub fn on_remote_change(&self, node: NodeId, change: NodeStateChange) {
         match change {
-            NodeStateChange::Call(standing) => self.board.stands_there(node, *standing),
-            NodeStateChange::CallRemoved(id) => self.board.over_there(node, id),
-            NodeStateChange::UserConnected(_) | NodeStateChange::UserDisconnected(_) => {} // the neighbours keep that
+            NodeStateChange::Call(summary) => self.call_index.update_remote(node, *summary),
+            NodeStateChange::CallRemoved(id) => self.call_index.remove_remote(node, id),
+            // presence is handled by `PeerNodes`
+            NodeStateChange::UserConnected(_) | NodeStateChange::UserDisconnected(_) => {}
         }
     }
 
-    /// All calls of another node.
-    pub fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
-        self.board.all_there(node, calls);
+    /// Replaces the known calls of another node.
+    pub fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
+        self.call_index.replace_remote(node, calls);
     }
 
-    fn found(&self, id: CallId) -> Result<LocatedCall, crate::domain::calls::CallError> {
-        self.board.by_id(id).ok_or(crate::domain::calls::CallError::CallNotFound)
+    fn located(&self, id: CallId) -> Result<LocatedCall, crate::domain::calls::CallError> {
+        self.call_index.by_id(id).ok_or(crate::domain::calls::CallError::CallNotFound)
     }
 
-    fn seat(&self, me: &Principal, session: SessionId) -> Seat {
-        let (user, device, guest) = (me.user, me.device, me.call_grant.is_some());
-        Seat { user, device, session, node: self.neighbours.me(), guest }
+    fn location_of(&self, principal: &Principal, session: SessionId) -> Seat {
+        let (user, device, guest) =
+            (principal.user, principal.device, principal.call_grant.is_some());
+        Seat { user, device, session, node: self.peer_nodes.local_node(), guest }
     }
 }

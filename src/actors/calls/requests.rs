@@ -1,4 +1,4 @@
-//! What a device asks of calls, and which room answers.
+//! Call requests of devices, and the rooms that answer them.
 
 use base::ids::{CallId, SessionId, UserId};
 use serde::Serialize;
@@ -20,38 +20,37 @@ use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, Joi
 use crate::protocol::client::CallClientEvent;
 use crate::protocol::server::EmptyReply;
 
-/// How often a call that ends while it is looked for is looked for again.
+/// Attempts to find a call when it ends while it is being looked up.
 const MAX_LOOKUP_ATTEMPTS: usize = 10;
 
 impl CallService {
-    /// Answers a device whose request has come to this node, or passes it on to the node that has
-    /// the call.
+    /// Answers a request on this node, or forwards it to the node that owns the call.
     ///
     /// # Errors
-    /// What is wrong with the request; [`CallError::Migrating`] if it must be asked again.
-    pub(super) async fn answer_here(
+    /// The error of the request; [`CallError::Migrating`] if it must be retried.
+    pub(super) async fn handle_request_local(
         &self,
-        asker: CallRequester<'_>,
+        requester: CallRequester<'_>,
         event: CallClientEvent,
     ) -> Result<String, CallError> {
-        let CallRequester { me, seat, .. } = asker;
+        let CallRequester { principal, location, .. } = requester;
         match &event {
             CallClientEvent::StartCall(start) => {
-                full(me)?;
-                return self.start(asker, start, &event).await;
+                require_account(principal)?;
+                return self.start(requester, start, &event).await;
             }
-            CallClientEvent::JoinCall(join) => return self.join(asker, join, &event).await,
-            CallClientEvent::InviteCall(_) => full(me)?,
+            CallClientEvent::JoinCall(join) => return self.join(requester, join, &event).await,
+            CallClientEvent::InviteCall(_) => require_account(principal)?,
             _ => {}
         }
         let (id, name) = event.call();
-        let found = self.meant(me, seat.session, id, name).await?;
+        let found = self.resolve_call(principal, location.session, id, name).await?;
         if let Some(node) = found.remote_node() {
-            return self.forward(node, found.id, asker, &event).await;
+            return self.forward(node, found.id, requester, &event).await;
         }
-        let what = match event {
+        let command = match event {
             CallClientEvent::InviteCall(invite) => {
-                return self.invite(me, seat, found, invite.user_id).await;
+                return self.invite(principal, location, found, invite.user_id).await;
             }
             CallClientEvent::AcceptCall(_) => RoomCommand::Accept,
             CallClientEvent::DeclineCall(_) => RoomCommand::Decline,
@@ -59,7 +58,7 @@ impl CallService {
             CallClientEvent::UpgradeCall(_) => RoomCommand::Upgrade,
             CallClientEvent::LeaveCall(_) => RoomCommand::Leave,
             CallClientEvent::Offer(offer) => RoomCommand::Offer(offer),
-            CallClientEvent::Answer(answer) => RoomCommand::Answer(answer),
+            CallClientEvent::Answer(reply) => RoomCommand::Answer(reply),
             CallClientEvent::IceCandidate(ice) => RoomCommand::IceCandidate(ice),
             CallClientEvent::MuteAudio(mute) => RoomCommand::Mute(CallMedia::Audio, mute.muted),
             CallClientEvent::MuteVideo(mute) => RoomCommand::Mute(CallMedia::Video, mute.muted),
@@ -69,82 +68,86 @@ impl CallService {
                 return Err(CallError::Unavailable);
             }
         };
-        ask(&found.room().await?, seat, me, what).await
+        send_to_room(&found.room().await?, location, principal, command).await
     }
 
-    /// Calls one person more: written down before anything rings, as a call is when it begins.
+    /// Invites one more user. The invitation is stored before anything rings, as a call is when it
+    /// starts.
     async fn invite(
         &self,
-        me: &Principal,
-        seat: Seat,
+        principal: &Principal,
+        location: Seat,
         found: LocatedCall,
         user: UserId,
     ) -> Result<String, CallError> {
         let call = found.id;
-        let unheard = !self.deeds.may_invite(me, user).await?;
+        let unheard = !self.domain.may_invite(principal, user).await?;
         let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
-        ask(&room, seat, me, RoomCommand::MayInvite(callee())).await?;
-        self.deeds.take_ring_attempt(me.user, &user.to_string()).await?;
-        self.deeds.write_invite(call, me.user, &callee()).await?;
-        ask(&room, seat, me, RoomCommand::Invite(callee())).await
+        send_to_room(&room, location, principal, RoomCommand::MayInvite(callee())).await?;
+        self.domain.take_ring_attempt(principal.user, &user.to_string()).await?;
+        self.domain.write_invite(call, principal.user, &callee()).await?;
+        send_to_room(&room, location, principal, RoomCommand::Invite(callee())).await
     }
 
-    /// Somebody who is called; whether those who do not hear of it are busy is nobody's business.
+    /// The callee; a shadow-blocked caller is not told whether the callee is busy.
     fn callee(&self, user: UserId, unheard: bool, call: Option<CallId>) -> Callee {
         Callee { user, busy: !unheard && self.is_busy(user, call), shadow_blocked: unheard }
     }
 
-    /// Begins a call, or finds the one that goes on between the same people: whoever is called
-    /// there says yes by calling.
+    /// Starts a call, or joins the one that is active between the same users: a caller who is being
+    /// called accepts by calling.
     async fn start(
         &self,
-        asker: CallRequester<'_>,
+        requester: CallRequester<'_>,
         start: &StartCall,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
-        let me = asker.me;
+        let principal = requester.principal;
         let CallTargets { kind: shape, conversation, others, shadow_blocked: unheard } =
-            self.deeds.resolve_targets(me, start).await?;
-        let (key, whom) = match (shape, conversation, &others[..]) {
-            (CallKind::Direct, _, [other]) => {
-                (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
-            }
+            self.domain.resolve_targets(principal, start).await?;
+        let (key, ring_limit_key) = match (shape, conversation, &others[..]) {
+            (CallKind::Direct, _, [other]) => (
+                Key::Pair(principal.user.min(*other), principal.user.max(*other)),
+                other.to_string(),
+            ),
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
             _ => return Err(CallError::AmbiguousTarget),
         };
-        let ring_timeout = self.deeds.config().ring_timeout_seconds;
+        let ring_timeout = self.domain.config().ring_timeout_seconds;
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
-            let begin = StartCallParams {
+            let params = StartCallParams {
                 id: CallId::new(),
                 kind: shape,
                 conversation,
                 name: None,
-                by: caller_summary(me),
+                by: caller_summary(principal),
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
             let (call_id, mode) = (
-                begin.id,
+                params.id,
                 if shape == CallKind::Direct { CallTopology::P2p } else { CallTopology::Sfu },
             );
-            let found = match self.goes_or_begins(&key, begin, Some(&whom), asker).await? {
-                OpenCallOutcome::Begun(_) => {
-                    return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
-                }
-                OpenCallOutcome::Found(found) => found,
-            };
+            let found =
+                match self.find_or_open(&key, params, Some(&ring_limit_key), requester).await? {
+                    OpenCallOutcome::Begun(_) => {
+                        return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
+                    }
+                    OpenCallOutcome::Found(found) => found,
+                };
             if let Some(node) = found.remote_node() {
-                return self.forward(node, found.id, asker, event).await;
+                return self.forward(node, found.id, requester, event).await;
             }
             let call_id = found.id;
             let room = found.room().await?;
-            let seat = Seat { session: SessionId::new(), ..asker.seat };
-            match ask(&room, seat, me, RoomCommand::Accept).await {
-                // It has just ended: another begins.
-                Err(CallError::CallNotFound) if self.board.by_id(call_id).is_none() => {}
-                // It rings for them, or they may join: a member who came later was not called.
+            let location = Seat { session: SessionId::new(), ..requester.location };
+            match send_to_room(&room, location, principal, RoomCommand::Accept).await {
+                // It has just ended: start another one.
+                Err(CallError::CallNotFound) if self.call_index.by_id(call_id).is_none() => {}
+                // It rings for them, or they may join: a member who was added later was not
+                // invited.
                 Ok(_) | Err(CallError::NotRinging | CallError::CallNotFound) => {
                     let mode = room.ask(room::GetMode).await.map_err(|_| CallError::Unavailable)?;
                     return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
@@ -155,128 +158,134 @@ impl CallService {
         Err(CallError::Unavailable)
     }
 
-    /// The call of this key; a new one if there is none, at the node where it belongs.
-    async fn goes_or_begins(
+    /// The call with this key, or a new one on the node that should run it.
+    async fn find_or_open(
         &self,
         key: &Key,
-        begin: StartCallParams,
-        whom: Option<&str>,
-        asker: CallRequester<'_>,
+        params: StartCallParams,
+        ring_limit_key: Option<&str>,
+        requester: CallRequester<'_>,
     ) -> Result<OpenCallOutcome, CallError> {
-        if let Some(found) = self.board.by_key(key) {
+        if let Some(found) = self.call_index.by_key(key) {
             return Ok(OpenCallOutcome::Found(found));
         }
-        if !asker.passed_on
-            && let Some(node) = self.better()
+        if !requester.is_forwarded
+            && let Some(node) = self.better_placed_node()
         {
-            self.board.is_there(node, begin.id, key.clone());
-            return self.found(begin.id).map(OpenCallOutcome::Found);
+            self.call_index.add_remote(node, params.id, key.clone());
+            return self.located(params.id).map(OpenCallOutcome::Found);
         }
-        self.open(key, begin, whom).await
+        self.open(key, params, ring_limit_key).await
     }
 
-    /// Takes part in a call: by its id, or in a session by its name.
+    /// Joins a call, by its id or by the name of a session.
     async fn join(
         &self,
-        asker: CallRequester<'_>,
+        requester: CallRequester<'_>,
         join: &JoinCall,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
-        let CallRequester { me, seat, .. } = asker;
+        let CallRequester { principal, location, .. } = requester;
         let resume = join.participant_id.as_deref().and_then(parse_participant_id);
         if let Some(id) = join.call_id {
             let found = self.find(id).await?;
             if let Some(node) = found.remote_node() {
-                return self.forward(node, id, asker, event).await;
+                return self.forward(node, id, requester, event).await;
             }
-            let role = self.role(me, &found).await?;
-            return self.enter(&found.room().await?, seat, me, role, resume).await;
+            let role = self.role(principal, &found).await?;
+            return self.join_room(&found.room().await?, location, principal, role, resume).await;
         }
-        let own = || me.call_grant.as_ref().map(|pass| pass.session.as_str());
-        let name = join.session.as_deref().or_else(own).ok_or(CallError::CallNotFound)?;
-        let role = Some(self.may_enter(me, parse_name(name)?)?);
+        let own_session = || principal.call_grant.as_ref().map(|pass| pass.session.as_str());
+        let name = join.session.as_deref().or_else(own_session).ok_or(CallError::CallNotFound)?;
+        let role = Some(self.session_role(principal, parse_name(name)?)?);
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
-            let begin = StartCallParams {
+            let params = StartCallParams {
                 id: CallId::new(),
                 kind: CallKind::Session,
                 conversation: None,
                 name: Some(name.to_owned()),
-                by: caller_summary(me),
+                by: caller_summary(principal),
                 media: CallMedia::Video,
                 callees: Vec::new(),
             };
-            let room =
-                match self.goes_or_begins(&Key::Name(name.to_owned()), begin, None, asker).await? {
-                    OpenCallOutcome::Begun(room) => room,
-                    OpenCallOutcome::Found(found) => {
-                        if let Some(node) = found.remote_node() {
-                            return self.forward(node, found.id, asker, event).await;
-                        }
-                        found.room().await?
+            let room = match self
+                .find_or_open(&Key::Name(name.to_owned()), params, None, requester)
+                .await?
+            {
+                OpenCallOutcome::Begun(room) => room,
+                OpenCallOutcome::Found(found) => {
+                    if let Some(node) = found.remote_node() {
+                        return self.forward(node, found.id, requester, event).await;
                     }
-                };
-            match self.enter(&room, seat, me, role, resume).await {
-                Err(CallError::CallNotFound) => {} // the last one has just left: another begins
-                answer => return answer,
+                    found.room().await?
+                }
+            };
+            match self.join_room(&room, location, principal, role, resume).await {
+                // the last participant has just left: start another one
+                Err(CallError::CallNotFound) => {}
+                reply => return reply,
             }
         }
         Err(CallError::Unavailable)
     }
 
-    /// Comes into a room; answered once another node could go on with it.
-    async fn enter(
+    /// Joins a room; replies once another node could take the room over with this participant.
+    async fn join_room(
         &self,
         room: &ActorRef<CallRoom>,
-        seat: Seat,
-        me: &Principal,
+        location: Seat,
+        principal: &Principal,
         role: Option<CallRole>,
         resume: Option<u32>,
     ) -> Result<String, CallError> {
-        let what = RoomCommand::Join { role, resume, permit: self.place()? };
-        let reply = ask(room, seat, me, what).await?;
-        room::kept(room).await?;
+        let command = RoomCommand::Join { role, resume, permit: self.participant_permit()? };
+        let reply = send_to_room(room, location, principal, command).await?;
+        room::wait_persisted(room).await?;
         Ok(reply)
     }
 
-    /// A place among all devices in calls.
-    fn place(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        self.places.clone().try_acquire_owned().map_err(|_| CallError::NodeCapacityReached)
+    /// A participant permit of this node.
+    fn participant_permit(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        self.participant_permits
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| CallError::NodeCapacityReached)
     }
 
-    /// What somebody may do in a call that they name by its id; `None`: only if they were called.
+    /// The role of a user in a call joined by id; `None` means only if they were invited.
     async fn role(
         &self,
-        me: &Principal,
+        principal: &Principal,
         found: &LocatedCall,
     ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
-            (Some(name), _) => self.may_enter(me, name).map(Some),
-            (None, _) if me.call_grant.is_some() => Err(CallError::TokenLimitedToCall),
+            (Some(name), _) => self.session_role(principal, name).map(Some),
+            (None, _) if principal.call_grant.is_some() => Err(CallError::TokenLimitedToCall),
             (None, Some(conversation)) => {
-                let role = self.deeds.role_in(conversation, me.user).await?;
+                let role = self.domain.role_in(conversation, principal.user).await?;
                 role.map(Some).ok_or(CallError::CallNotFound)
             }
             (None, None) => Ok(None),
         }
     }
 
-    /// What somebody may do in the session of this name.
-    fn may_enter(&self, me: &Principal, name: &str) -> Result<CallRole, CallError> {
-        match &me.call_grant {
+    /// The role of a user in the named session.
+    fn session_role(&self, principal: &Principal, name: &str) -> Result<CallRole, CallError> {
+        match &principal.call_grant {
             Some(pass) if pass.session == name && pass.is_moderator => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
             Some(_) => Err(CallError::TokenLimitedToCall),
-            None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
+            None if self.domain.config().session_creation == SessionCreationPolicy::Anybody => {
                 Ok(CallRole::Participant)
             }
             None => Err(CallError::NotAllowed),
         }
     }
 
-    /// The call that is named; the only one in which the session is if none is.
-    async fn meant(
+    /// The call that a request names; if it names none, the only call of the session.
+    async fn resolve_call(
         &self,
-        me: &Principal,
+        principal: &Principal,
         session: SessionId,
         id: Option<CallId>,
         name: Option<&str>,
@@ -284,12 +293,12 @@ impl CallService {
         let found = match (id, name) {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
-                let found = self.board.by_key(&Key::Name(name.to_owned()));
+                let found = self.call_index.by_key(&Key::Name(name.to_owned()));
                 found.ok_or(CallError::CallNotFound)?
             }
-            (None, None) => return self.board.only_of(session).ok_or(CallError::NotInCall),
+            (None, None) => return self.call_index.only_of(session).ok_or(CallError::NotInCall),
         };
-        match &me.call_grant {
+        match &principal.call_grant {
             Some(pass) if found.name.as_deref() != Some(&pass.session) => {
                 Err(CallError::TokenLimitedToCall)
             }
@@ -298,24 +307,24 @@ impl CallService {
     }
 }
 
-async fn ask(
+async fn send_to_room(
     room: &ActorRef<CallRoom>,
-    seat: Seat,
-    me: &Principal,
-    what: RoomCommand,
+    location: Seat,
+    principal: &Principal,
+    command: RoomCommand,
 ) -> Result<String, CallError> {
-    let name = me.name.clone();
-    match room.ask(RoomRequest { seat, name, what }).await {
-        Ok(answer) => answer,
-        // It ended or left before it read the question: whoever asks again hears what is so now.
+    let name = principal.name.clone();
+    match room.ask(RoomRequest { location, name, command }).await {
+        Ok(reply) => reply,
+        // The room ended or moved before it read the request: a retry finds the current state.
         Err(SendError::Gone) => Err(CallError::Migrating),
         Err(SendError::Full | SendError::Failed) => Err(CallError::Unavailable),
     }
 }
 
-/// A call token opens one call and begins none.
-const fn full(me: &Principal) -> Result<(), CallError> {
-    if me.call_grant.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
+/// A call token admits to one call and may not start or invite.
+const fn require_account(principal: &Principal) -> Result<(), CallError> {
+    if principal.call_grant.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
 }
 
 /// The JSON of a reply.
@@ -324,12 +333,12 @@ pub(super) fn json<T: Serialize>(reply: &T) -> String {
     serde_json::to_string(reply).expect("a protocol shape serialises")
 }
 
-/// The reply of a request that has no other.
-pub(super) fn done() -> String {
+/// The reply of a request that returns no data.
+pub(super) fn empty_reply() -> String {
     json(&EmptyReply {})
 }
 
-/// The word that serde has for a plain variant, for the label of a metric.
-pub(super) fn word<T: Serialize>(value: &T) -> String {
+/// The serde name of a unit variant, for metric labels.
+pub(super) fn metric_label<T: Serialize>(value: &T) -> String {
     json(value).trim_matches('"').to_owned()
 }

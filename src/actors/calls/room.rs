@@ -1,7 +1,8 @@
-//! One call's room: the call itself, and once media travels through the server, its stage.
+//! The room of one call: its signalling state, and its SFU room once media travels through the
+//! server.
 //!
-//! What the call has come to is kept beside the actor after every step, so that a new life goes on
-//! where the last whole step ended: it counts one more epoch, and its clients offer again.
+//! The state is stored beside the actor after every step, so that a restart continues after the
+//! last complete step: it increments the epoch, and clients send new offers.
 
 mod context;
 mod media;
@@ -10,7 +11,7 @@ mod persistence;
 
 pub(super) use context::{RoomContext, RoomOwnership};
 pub(super) use messages::{EndCall, GetMode, GetView, RoomCommand, RoomRequest, SessionLost};
-pub(super) use persistence::{HandOffRoom, RelinquishRoom, kept};
+pub(super) use persistence::{HandOffRoom, RelinquishRoom, wait_persisted};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,78 +32,79 @@ use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
 
-/// How long until a database that did not take the end of a call is told again.
+/// Back-off between attempts to write the end or the state of a call to the database.
 const PERSIST_BACKOFF: Backoff =
     Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
 
-/// The actor.
+/// The actor of one call.
 pub struct CallRoom {
-    seed: Arc<RoomContext>,
+    context: Arc<RoomContext>,
     call: CallState,
-    /// Where media is forwarded; there once it travels through the server.
-    stage: Option<MediaSession>,
-    /// How each participant's media travelled lately.
+    /// The SFU room; present once media travels through the server.
+    sfu_room: Option<MediaSession>,
+    /// The last reported connection quality of each participant.
     quality: HashMap<u32, wire::ParticipantQuality>,
     timer: Option<SpawnHandle>,
-    /// The end is being written down.
+    /// The end is being written.
     closing: bool,
-    /// What another node could go on with.
-    keep: RoomPersistence,
+    /// Persistence of the state for a take-over by another node.
+    persistence: RoomPersistence,
 }
 
 crate::actors::supervision::supervised!(CallRoom);
 
 impl CallRoom {
-    /// A room that goes on where the last one ended.
-    pub(super) fn new(seed: Arc<RoomContext>, _: &mut SupervisedContext<Self>) -> Self {
-        let call = seed.recall();
+    /// A room that continues with the state of its context.
+    pub(super) fn new(context: Arc<RoomContext>, _: &mut SupervisedContext<Self>) -> Self {
+        let call = context.stored_call();
         Self {
-            seed,
+            context,
             call,
-            stage: None,
+            sfu_room: None,
             quality: HashMap::new(),
             timer: None,
             closing: false,
-            keep: RoomPersistence::default(),
+            persistence: RoomPersistence::default(),
         }
     }
 
-    /// Does what a step of the call has led to, and remembers where it stands.
+    /// Completes a step: applies its changes, sends its events, stores the state, and sets the next
+    /// timer.
     fn step(&mut self, ctx: &mut SupervisedContext<Self>) {
         for change in self.call.take_changes() {
-            self.follow(change, ctx);
+            self.apply_change(change, ctx);
         }
-        for (to, news) in self.call.take_events() {
-            self.seed.tell(&to, news);
+        for (to, event) in self.call.take_events() {
+            self.context.publish(&to, event);
         }
-        self.seed.remember(&self.call);
+        self.context.store_call(&self.call);
         if let Some(reason) = self.call.ended() {
             return self.close(reason, ctx);
         }
-        self.seed.board.stand(self.call.id(), self.standing());
-        self.keep(ctx);
+        self.context.call_index.update_summary(self.call.id(), self.summary());
+        self.persist(ctx);
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some(due) = self.call.next_deadline() {
-            let wait = due.since(self.seed.deeds.clock().now());
+        if let Some(deadline) = self.call.next_deadline() {
+            let wait = deadline.since(self.context.domain.clock().now());
             self.timer = Some(ctx.run_later(wait, |room, ctx| {
                 room.timer = None;
-                if !room.seed.is_gone() {
-                    room.call.timeout(room.seed.deeds.clock().now());
+                if !room.context.is_handed_off() {
+                    room.call.timeout(room.context.domain.clock().now());
                     room.step(ctx);
                 }
             }));
         }
     }
 
-    fn follow(&mut self, change: CallChange, ctx: &mut SupervisedContext<Self>) {
+    fn apply_change(&mut self, change: CallChange, ctx: &mut SupervisedContext<Self>) {
         match change {
             CallChange::Answered => {
-                let (deeds, id) = (self.seed.deeds.clone(), self.call.id());
-                let fence = self.seed.hold.fence.clone();
-                // Written again with the end: if this is lost, only a crash shows it.
-                let written = async move { deeds.write_answered(id, fence).await };
+                let (domain, id) = (self.context.domain.clone(), self.call.id());
+                let fence = self.context.ownership.fence.clone();
+                // Written again with the end: losing this write shows only after a crash.
+                let written = async move { domain.write_answered(id, fence).await };
                 ctx.spawn(written.into_actor(self).map(|written, _, _| {
                     if let Err(error) = written {
                         tracing::warn!(%error, "call answer write failed");
@@ -110,52 +112,55 @@ impl CallRoom {
                 }));
             }
             CallChange::Upgraded => self.start_sfu(ctx),
-            CallChange::Joined(number) => self.enter(number),
+            CallChange::Joined(number) => self.add_to_sfu(number),
             CallChange::Left(number, _) => {
                 self.quality.remove(&number);
-                self.seed.free(number);
-                self.exit(number);
+                self.context.release_permit(number);
+                self.remove_from_sfu(number);
             }
-            CallChange::MediaToggled(number, what, on) => self.switch(number, what, on),
+            CallChange::MediaToggled(number, command, on) => {
+                self.set_media_enabled(number, command, on)
+            }
         }
     }
 
-    /// Tells all participants.
-    fn tell_participants(&self, but: Option<u32>, news: &CallServerEvent) {
+    /// Sends an event to all participants except `except`.
+    fn publish_to_participants(&self, except: Option<u32>, event: &CallServerEvent) {
         for (number, participant) in self.call.participants() {
-            if Some(number) != but {
-                self.seed.tell(&EventTarget::Participant(participant.location), news.clone());
+            if Some(number) != except {
+                self.context
+                    .publish(&EventTarget::Participant(participant.location), event.clone());
             }
         }
     }
 
-    fn standing(&self) -> CallSummary {
+    fn summary(&self) -> CallSummary {
         let seats = self.call.participants().map(|(_, participant)| participant.location);
         CallSummary {
-            seats: seats.collect(),
+            participants: seats.collect(),
             ringing: self.call.ringing_calls(),
             active: Some(self.call.active()),
         }
     }
 
-    /// Writes the end down, again and again until it is, then goes.
+    /// Writes the end to the database, retrying until it succeeds, then stops.
     fn close(&mut self, reason: wire::CallEndReason, ctx: &mut SupervisedContext<Self>) {
-        self.stage = None;
+        self.sfu_room = None;
         if std::mem::replace(&mut self.closing, true) {
             return;
         }
         let active = self.call.active();
-        counter!(CALLS_ENDED, "reason" => super::requests::word(&reason)).increment(1);
-        let now = self.seed.deeds.clock().now();
+        counter!(CALLS_ENDED, "reason" => super::requests::metric_label(&reason)).increment(1);
+        let now = self.context.domain.clock().now();
         histogram!(CALL_SECONDS).record(now.since(active.started_at).as_secs_f64());
-        self.seed.board.remove(self.call.id());
-        let (deeds, end) = (self.seed.deeds.clone(), self.call.record(reason, now));
-        let hold = &self.seed.hold;
-        let (fence, directory) = (hold.fence.clone(), hold.directory.clone());
-        let (key, epoch) = (hold.key.clone(), hold.epoch);
+        self.context.call_index.remove(self.call.id());
+        let (domain, end) = (self.context.domain.clone(), self.call.record(reason, now));
+        let ownership = &self.context.ownership;
+        let (fence, directory) = (ownership.fence.clone(), ownership.directory.clone());
+        let (key, epoch) = (ownership.key.clone(), ownership.epoch);
         let written = async move {
             for attempt in 1.. {
-                match deeds.write_end(end.clone(), fence.clone()).await {
+                match domain.write_end(end.clone(), fence.clone()).await {
                     Ok(()) | Err(CallError::Migrating) => break,
                     Err(error) => {
                         tracing::warn!(%error, "call end write failed");
@@ -166,7 +171,7 @@ impl CallRoom {
         };
         let freed = async move {
             written.await;
-            // Where others could have it, it was given up with the write.
+            // With a fence, ownership was given up by the write itself.
             let _ = directory.release(&key, epoch).await;
         };
         ctx.spawn(freed.into_actor(self).map(|(), _, ctx| ctx.stop()));
@@ -187,8 +192,8 @@ impl CallRoom {
         }
     }
 
-    fn stage(&self) -> Result<&MediaSession, CallError> {
-        self.stage.as_ref().ok_or(CallError::Unavailable)
+    fn sfu_room(&self) -> Result<&MediaSession, CallError> {
+        self.sfu_room.as_ref().ok_or(CallError::Unavailable)
     }
 }
 
@@ -196,8 +201,8 @@ impl Actor for CallRoom {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        if self.seed.is_gone() {
-            return ctx.stop(); // it failed while its old connections played on
+        if self.context.is_handed_off() {
+            return ctx.stop(); // it failed while its old media connections were still in use
         }
         if ctx.is_restart() {
             self.call.room_restarted();

@@ -1,4 +1,4 @@
-//! Calls whose surroundings fail them: rooms that do not start, a cache that is away.
+//! Calls with failing dependencies: rooms that do not start, a cache that is unreachable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::cluster::cache::BoxFuture;
 use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};
 use crate::config;
 use crate::domain::accounts::{Principal, TokenSigner};
-use crate::domain::calls::{CallDomain as Deeds, CallDomainDeps, CallError, TurnCredentials};
+use crate::domain::calls::{CallDomain, CallDomainDeps, CallError, TurnCredentials};
 use crate::domain::vault::{Vault, new_key};
 use crate::protocol::calls::{CallEndReason, JoinCall};
 use crate::protocol::client::CallClientEvent;
 
 /// A cache that cannot be reached.
-struct Away;
+struct UnreachableCache;
 
-impl Cache for Away {
+impl Cache for UnreachableCache {
     fn take<'a>(&'a self, _: RateLimit, _: &'a str) -> BoxFuture<'a, Result<(), RateLimitError>> {
         Box::pin(async { Err(CacheError.into()) })
     }
@@ -52,7 +52,7 @@ impl Cache for Away {
     }
 }
 
-async fn somebody(store: &Store, clock: &Clock) -> Principal {
+async fn add_user(store: &Store, clock: &Clock) -> Principal {
     let new = NewUserRow {
         id: UserId::new(),
         phone: "+4915110000001".to_owned(),
@@ -67,7 +67,7 @@ async fn somebody(store: &Store, clock: &Clock) -> Principal {
         detail: serde_json::Value::Null,
         ip: None,
     };
-    let me = Principal {
+    let principal = Principal {
         user: new.id,
         device: DeviceId::new(),
         name: new.name.clone(),
@@ -76,7 +76,7 @@ async fn somebody(store: &Store, clock: &Clock) -> Principal {
         call_grant: None,
     };
     store.add_user(new, audit, clock.now()).await.unwrap();
-    me
+    principal
 }
 
 async fn store_in(dir: &tempfile::TempDir) -> Store {
@@ -84,13 +84,13 @@ async fn store_in(dir: &tempfile::TempDir) -> Store {
     Store::open(store::StoreConfig::new(format!("sqlite:{}", file.display()))).await.unwrap()
 }
 
-/// Calls of a node whose tree was never launched: no room starts.
-async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
+/// A call service whose supervision tree was never launched: no room starts.
+async fn service_without_rooms(store: &Store, clock: &Clock) -> CallService {
     let config = config::load("", []).unwrap();
     let vault = Vault::new(&[new_key(1, &RandomSource::system())], RandomSource::system()).unwrap();
     let keys =
         TokenSigner::open(store.clone(), vault, clock.clone(), "http://localhost").await.unwrap();
-    let deeds = Deeds::new(CallDomainDeps {
+    let domain = CallDomain::new(CallDomainDeps {
         store: store.clone(),
         clock: clock.clone(),
         keys,
@@ -98,22 +98,22 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
         config: config.calls,
         reach: config.chat.direct_conversations_from,
         node: base::ids::NodeId::new(),
-        cache: Arc::new(Away),
+        cache: Arc::new(UnreachableCache),
         rings_per_minute: 1,
     });
     let media = media::MediaServiceConfig {
-        identity: Arc::new(::media::DtlsCertificate::generate().unwrap()),
+        certificate: Arc::new(::media::DtlsCertificate::generate().unwrap()),
         room: ::media::RoomConfig::default(),
         addresses: Vec::new().into(),
     };
     let node = base::ids::NodeId::new();
-    let neighbours = PeerNodes::new(Arc::new(InProcessBus::default().connect(node)));
+    let peer_nodes = PeerNodes::new(Arc::new(InProcessBus::default().connect(node)));
     CallService::new(super::CallServiceDeps {
         rooms: dynamic_supervisor("rooms", 1).handle(),
-        switchboard: EventRouter::new(neighbours.clone()),
-        neighbours,
+        event_router: EventRouter::new(peer_nodes.clone()),
+        peer_nodes,
         directory: Arc::new(LocalDirectory::new(node)),
-        deeds,
+        domain,
         media,
     })
 }
@@ -122,7 +122,8 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
 async fn call_with_failed_room_start_is_closed_as_failed() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
-    let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
+    let (principal, calls) =
+        (add_user(&store, &clock).await, service_without_rooms(&store, &clock).await);
     let join = || {
         CallClientEvent::JoinCall(JoinCall {
             session: Some("room".to_owned()),
@@ -130,17 +131,14 @@ async fn call_with_failed_room_start_is_closed_as_failed() {
         })
     };
     for _ in 0..2 {
-        let answer = calls.answer(&me, SessionId::new(), join()).await;
-        assert!(
-            matches!(answer, Err(CallError::Unavailable)),
-            "and its name is free again: {answer:?}"
-        );
+        let reply = calls.handle_request(&principal, SessionId::new(), join()).await;
+        assert!(matches!(reply, Err(CallError::Unavailable)), "the name is free again: {reply:?}");
     }
 
     assert!(calls.ids().is_empty());
     assert_eq!(store.open_calls().await.unwrap(), []);
-    let past = calls.deeds.history(&me, None, 10).await.unwrap().items;
-    let reasons: Vec<_> = past.iter().map(|call| call.reason).collect();
+    let history = calls.domain.history(&principal, None, 10).await.unwrap().items;
+    let reasons: Vec<_> = history.iter().map(|call| call.reason).collect();
     assert_eq!(reasons, [Some(CallEndReason::Failed); 2]);
 }
 
@@ -148,21 +146,22 @@ async fn call_with_failed_room_start_is_closed_as_failed() {
 async fn sessions_of_draining_node_are_not_reported_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
-    let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
+    let (principal, calls) =
+        (add_user(&store, &clock).await, service_without_rooms(&store, &clock).await);
     let session = SessionId::new();
-    let is_gone = || calls.gone_sessions(vec![(me.user, session)]);
+    let is_gone = || calls.missing_sessions(vec![(principal.user, session)]);
 
-    assert_eq!(is_gone(), [session], "nobody knows it");
-    calls.switchboard.start_draining(0);
-    assert_eq!(is_gone(), [], "it may have been there, and its device comes back elsewhere");
+    assert_eq!(is_gone(), [session], "no such session");
+    calls.event_router.start_draining(0);
+    assert_eq!(is_gone(), [], "its device rejoins through another node");
 }
 
 #[tokio::test]
 async fn ringing_is_not_rate_limited_without_cache() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
-    let calls = without_rooms(&store, &clock).await;
+    let calls = service_without_rooms(&store, &clock).await;
     for _ in 0..3 {
-        calls.deeds.take_ring_attempt(UserId::new(), "somebody").await.unwrap();
+        calls.domain.take_ring_attempt(UserId::new(), "somebody").await.unwrap();
     }
 }

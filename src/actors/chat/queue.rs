@@ -1,4 +1,4 @@
-//! The way to chat lanes, and what waits in them.
+//! The handle to the chat shards, and the work queued in them.
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,39 +15,39 @@ use crate::domain::chat::{
     ChangeMessageOutcome, ChangeMessageRequest, ChatError, MessageDraft, SendMessageOutcome,
 };
 
-/// The way to all lanes; cheap to clone.
+/// Handle to all chat shards of this node; cheap to clone.
 #[derive(Clone)]
 pub struct ChatShards(Arc<[ActorRef<ChatShard>]>);
 
 impl ChatShards {
-    /// The lanes of a node, in the order of their names.
-    pub fn new(lanes: Vec<ActorRef<ChatShard>>) -> Self {
-        Self(lanes.into())
+    /// The shards of a node, ordered by name.
+    pub fn new(shards: Vec<ActorRef<ChatShard>>) -> Self {
+        Self(shards.into())
     }
 
-    /// Queues a draft at once; the future tells what became of it.
+    /// Queues a message immediately; the future resolves to the outcome.
     pub fn send(
         &self,
         conversation: ConversationId,
         draft: MessageDraft,
     ) -> impl Future<Output = Result<SendMessageOutcome, ChatError>> + Send + use<> {
-        self.queue(conversation, |reply| ConversationWork::Say {
+        self.enqueue(conversation, |reply| ConversationWork::SendMessage {
             draft,
-            reply: ReplySlot::to(reply),
+            reply: ReplySlot::new(reply),
         })
     }
 
-    /// Queues a change of a message, behind what was said before; the future tells what became of
-    /// it.
+    /// Queues a change of a message behind the work queued before; the future resolves to the
+    /// outcome.
     pub fn change_message(
         &self,
         conversation: ConversationId,
-        wish: ChangeMessageRequest,
+        request: ChangeMessageRequest,
     ) -> impl Future<Output = Result<ChangeMessageOutcome, ChatError>> + Send + use<> {
-        self.queue(conversation, |reply| ConversationWork::Alter { wish, reply })
+        self.enqueue(conversation, |reply| ConversationWork::ChangeMessage { request, reply })
     }
 
-    fn queue<T, W>(
+    fn enqueue<T, W>(
         &self,
         conversation: ConversationId,
         work: W,
@@ -56,15 +56,15 @@ impl ChatShards {
         T: Send + 'static,
         W: FnOnce(oneshot::Sender<Result<T, ChatError>>) -> ConversationWork,
     {
-        let (reply, answer) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let mut hash = DefaultHasher::new();
         conversation.hash(&mut hash);
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let lane = &self.0[hash.finish() as usize % self.0.len()];
-        let queued = lane.tell(EnqueueWork { conversation, work: work(reply) });
+        let shard = &self.0[hash.finish() as usize % self.0.len()];
+        let queued = shard.tell(EnqueueWork { conversation, work: work(reply) });
         async move {
             queued.map_err(|_| ChatError::Overloaded)?;
-            answer.await.map_err(|_| ChatError::Overloaded)?
+            result.await.map_err(|_| ChatError::Overloaded)?
         }
     }
 }
@@ -76,35 +76,37 @@ pub(super) struct EnqueueWork {
     pub(super) work: ConversationWork,
 }
 
-/// What is to be done in a conversation, in the order in which it was asked for.
+/// Work in a conversation, in the order of the requests.
 pub(super) enum ConversationWork {
-    Say {
+    SendMessage {
         draft: MessageDraft,
         reply: ReplySlot,
     },
-    Alter {
-        wish: ChangeMessageRequest,
+    ChangeMessage {
+        request: ChangeMessageRequest,
         reply: oneshot::Sender<Result<ChangeMessageOutcome, ChatError>>,
     },
 }
 
 impl ConversationWork {
     pub(super) fn reject(self) {
-        // Whoever went away is nobody to tell.
+        // Sending fails only if the caller has left.
         match self {
-            Self::Say { reply, .. } => drop(reply.to.send(Err(ChatError::Overloaded))),
-            Self::Alter { reply, .. } => drop(reply.send(Err(ChatError::Overloaded))),
+            Self::SendMessage { reply, .. } => {
+                drop(reply.reply_to.send(Err(ChatError::Overloaded)))
+            }
+            Self::ChangeMessage { reply, .. } => drop(reply.send(Err(ChatError::Overloaded))),
         }
     }
 }
 
 pub(super) struct ReplySlot {
-    pub(super) to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>,
-    pub(super) since: Instant,
+    pub(super) reply_to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>,
+    pub(super) queued_at: Instant,
 }
 
 impl ReplySlot {
-    fn to(to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>) -> Self {
-        Self { to, since: Instant::now() }
+    fn new(reply_to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>) -> Self {
+        Self { reply_to, queued_at: Instant::now() }
     }
 }

@@ -1,7 +1,7 @@
-//! Many datagrams with one system call: `recvmmsg`, `sendmmsg`, and UDP segmentation offload.
+//! Batched datagram I/O: `recvmmsg`, `sendmmsg`, and UDP segmentation offload (GSO).
 //!
-//! The only unsafe code of the house. The kernel fills and reads arrays of pointers; all of them
-//! point into buffers that this file owns or borrows for the length of the call.
+//! The only unsafe code of the server. The kernel fills and reads arrays of pointers; all of them
+//! point into buffers that this file owns or borrows for the duration of the call.
 #![expect(
     unsafe_code,
     reason = "recvmmsg, sendmmsg and UDP_SEGMENT have no safe wrapper that fits"
@@ -15,11 +15,11 @@ use std::ptr::{from_mut, from_ref, null_mut};
 
 use media::path::{TransmitDatagram, TransportProtocol};
 
-/// How many datagrams one call takes.
+/// Maximum of datagrams per system call.
 pub const BATCH: usize = 64;
-/// No media packet is longer; what is longer is cut off by the kernel and thrown away.
+/// Maximum datagram size in bytes; longer ones are truncated by the kernel and dropped.
 const MAX_DATAGRAM_BYTES: usize = 2048;
-/// What the kernel puts into one train of segments: 64 of them, and 64 KiB less headers.
+/// Kernel limits of one GSO send: 64 segments, and 64 KiB less headers.
 const MAX_GSO_SEGMENTS: usize = 64;
 const MAX_GSO_BYTES: usize = 65_000;
 
@@ -31,10 +31,10 @@ pub struct DatagramBatch {
     lengths: [usize; BATCH],
 }
 
-/// What became of a batch that was sent.
+/// The outcome of sending a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SendOutcome {
-    /// Datagrams that the kernel did not take.
+    /// Datagrams that the kernel did not accept.
     pub(super) dropped: u64,
 }
 
@@ -46,7 +46,7 @@ impl Default for DatagramBatch {
 
 impl DatagramBatch {
     pub fn new() -> Self {
-        // SAFETY: all zeroes are a sockaddr_storage of no family.
+        // SAFETY: all zeroes are a valid sockaddr_storage of no family.
         let addresses =
             || vec![unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH].into_boxed_slice();
         Self {
@@ -57,39 +57,39 @@ impl DatagramBatch {
         }
     }
 
-    /// Reads what waits, at most [`BATCH`] datagrams; gives how many.
+    /// Reads up to [`BATCH`] waiting datagrams and returns their number.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` if nothing waits.
+    /// The error of the system call; `WouldBlock` if nothing waits.
     pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
         // SAFETY: all zeroes are valid for these plain structures; every pointer put into them
         // points to an element of `self` or of these arrays, all of which outlive the call.
         let count = unsafe {
-            let mut parts: [libc::iovec; BATCH] = zeroed();
-            let mut heads: [libc::mmsghdr; BATCH] = zeroed();
-            for (i, head) in heads.iter_mut().enumerate() {
-                parts[i] = libc::iovec {
+            let mut iovecs: [libc::iovec; BATCH] = zeroed();
+            let mut headers: [libc::mmsghdr; BATCH] = zeroed();
+            for (i, header) in headers.iter_mut().enumerate() {
+                iovecs[i] = libc::iovec {
                     iov_base: self.received[i].as_mut_ptr().cast(),
                     iov_len: MAX_DATAGRAM_BYTES,
                 };
-                head.msg_hdr.msg_name = from_mut(&mut self.from[i]).cast();
-                head.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
-                head.msg_hdr.msg_iov = &raw mut parts[i];
-                head.msg_hdr.msg_iovlen = 1;
+                header.msg_hdr.msg_name = from_mut(&mut self.from[i]).cast();
+                header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
+                header.msg_hdr.msg_iov = &raw mut iovecs[i];
+                header.msg_hdr.msg_iovlen = 1;
             }
             let flags = libc::MSG_DONTWAIT;
-            let count = libc::recvmmsg(socket, heads.as_mut_ptr(), BATCH as _, flags, null_mut());
+            let count = libc::recvmmsg(socket, headers.as_mut_ptr(), BATCH as _, flags, null_mut());
             let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-            for (i, head) in heads.iter().take(count).enumerate() {
-                let cut = head.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-                self.lengths[i] = if cut { 0 } else { head.msg_len as usize };
+            for (i, header) in headers.iter().take(count).enumerate() {
+                let is_truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+                self.lengths[i] = if is_truncated { 0 } else { header.msg_len as usize };
             }
             count
         };
         Ok(count)
     }
 
-    /// The datagram number `i` of the last batch, and who sent it; `None` if it was too long.
+    /// Datagram `i` of the last batch, with its source; `None` if it was too long.
     pub fn datagram(&mut self, i: usize) -> Option<(SocketAddr, &mut [u8])> {
         let length = *self.lengths.get(i)?;
         let from = address(self.from.get(i)?)?;
@@ -97,21 +97,21 @@ impl DatagramBatch {
         (length > 0).then_some((from, bytes))
     }
 
-    /// Sends datagrams over UDP. Those of one destination that lie next to each other and are of
-    /// one length (the last may be shorter) go as one train where `trains` is set.
+    /// Sends datagrams over UDP. With `use_gso`, adjacent datagrams of one destination and one
+    /// length (the last may be shorter) are sent as one GSO batch.
     pub(super) fn send(
         &mut self,
         socket: RawFd,
         bytes: &[u8],
         datagrams: &[TransmitDatagram],
-        trains: bool,
+        use_gso: bool,
     ) -> SendOutcome {
         let mut sent = SendOutcome::default();
-        let mut rest = datagrams;
-        while !rest.is_empty() {
-            let (used, dropped) = self.send_batch(socket, bytes, rest, trains);
+        let mut remaining = datagrams;
+        while !remaining.is_empty() {
+            let (used, dropped) = self.send_batch(socket, bytes, remaining, use_gso);
             sent.dropped += dropped;
-            rest = &rest[used..];
+            remaining = &remaining[used..];
         }
         sent
     }
@@ -120,92 +120,94 @@ impl DatagramBatch {
         &mut self,
         socket: RawFd,
         bytes: &[u8],
-        mut rest: &[TransmitDatagram],
-        trains: bool,
+        mut remaining: &[TransmitDatagram],
+        use_gso: bool,
     ) -> (usize, u64) {
         let (mut used, mut dropped, mut count) = (0, 0, 0);
-        let mut cars = [0usize; BATCH];
+        let mut segments = [0usize; BATCH];
         // SAFETY: as in `receive`; the ancillary buffers are aligned for a cmsghdr (u64) and hold
         // CMSG_SPACE(2) bytes (24 on 64-bit Linux).
         unsafe {
-            let mut parts: [libc::iovec; BATCH] = zeroed();
-            let mut heads: [libc::mmsghdr; BATCH] = zeroed();
-            let mut extras = [[0u64; 3]; BATCH];
+            let mut iovecs: [libc::iovec; BATCH] = zeroed();
+            let mut headers: [libc::mmsghdr; BATCH] = zeroed();
+            let mut control_buffers = [[0u64; 3]; BATCH];
             while count < BATCH
-                && let Some(first) = rest.first()
+                && let Some(first) = remaining.first()
             {
-                let (train, total) = if trains { train(rest) } else { (1, first.length) };
+                let (gso_batch, total) =
+                    if use_gso { gso_batch(remaining) } else { (1, first.length) };
                 let Some(slice) = bytes.get(first.start..first.start + total) else { break };
-                parts[count] =
+                iovecs[count] =
                     libc::iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: total };
-                let head = &mut heads[count].msg_hdr;
-                head.msg_namelen = store(first.to.remote, &mut self.to[count]);
-                head.msg_name = from_mut(&mut self.to[count]).cast();
-                head.msg_iov = &raw mut parts[count];
-                head.msg_iovlen = 1;
-                if train > 1 {
-                    head.msg_control = extras[count].as_mut_ptr().cast();
-                    head.msg_controllen = size_of::<[u64; 3]>() as _;
-                    let extra: *mut libc::cmsghdr = extras[count].as_mut_ptr().cast();
-                    (*extra).cmsg_level = libc::SOL_UDP;
-                    (*extra).cmsg_type = libc::UDP_SEGMENT;
-                    (*extra).cmsg_len = libc::CMSG_LEN(2) as _;
+                let header = &mut headers[count].msg_hdr;
+                header.msg_namelen = write_address(first.to.remote, &mut self.to[count]);
+                header.msg_name = from_mut(&mut self.to[count]).cast();
+                header.msg_iov = &raw mut iovecs[count];
+                header.msg_iovlen = 1;
+                if gso_batch > 1 {
+                    header.msg_control = control_buffers[count].as_mut_ptr().cast();
+                    header.msg_controllen = size_of::<[u64; 3]>() as _;
+                    let control: *mut libc::cmsghdr = control_buffers[count].as_mut_ptr().cast();
+                    (*control).cmsg_level = libc::SOL_UDP;
+                    (*control).cmsg_type = libc::UDP_SEGMENT;
+                    (*control).cmsg_len = libc::CMSG_LEN(2) as _;
                     #[expect(clippy::cast_possible_truncation, reason = "at most SIZE")]
-                    libc::CMSG_DATA(extra).cast::<u16>().write_unaligned(first.length as u16);
+                    libc::CMSG_DATA(control).cast::<u16>().write_unaligned(first.length as u16);
                 }
-                cars[count] = train;
-                rest = &rest[train..];
-                used += train;
+                segments[count] = gso_batch;
+                remaining = &remaining[gso_batch..];
+                used += gso_batch;
                 count += 1;
             }
-            let mut done = 0;
-            while done < count {
-                let heads = heads[done..].as_mut_ptr();
-                let taken = libc::sendmmsg(socket, heads, (count - done) as _, 0);
-                match usize::try_from(taken) {
-                    Ok(taken) if taken > 0 => done += taken,
-                    // A full buffer or a way that leads nowhere: like a loss on the way.
+            let mut sent_count = 0;
+            while sent_count < count {
+                let headers = headers[sent_count..].as_mut_ptr();
+                let accepted = libc::sendmmsg(socket, headers, (count - sent_count) as _, 0);
+                match usize::try_from(accepted) {
+                    Ok(accepted) if accepted > 0 => sent_count += accepted,
+                    // A full buffer or an unreachable destination counts as packet loss.
                     _ => {
-                        dropped += cars[done] as u64;
-                        done += 1;
+                        dropped += segments[sent_count] as u64;
+                        sent_count += 1;
                     }
                 }
             }
         }
         if used == 0 {
-            return (rest.len(), rest.len() as u64); // a datagram outside its buffer: never
+            // a datagram outside its buffer, which cannot happen
+            return (remaining.len(), remaining.len() as u64);
         }
         (used, dropped)
     }
 }
 
-/// How many of the first datagrams make one train, and how many bytes they are.
-fn train(datagrams: &[TransmitDatagram]) -> (usize, usize) {
+/// How many of the first datagrams form one GSO batch, and their total length in bytes.
+fn gso_batch(datagrams: &[TransmitDatagram]) -> (usize, usize) {
     let Some(first) = datagrams.first() else { return (0, 0) };
-    let (mut cars, mut total) = (1, first.length);
+    let (mut segments, mut total) = (1, first.length);
     for next in &datagrams[1..] {
         let fits = next.to == first.to
             && next.start == first.start + total
             && next.length <= first.length
-            && cars < MAX_GSO_SEGMENTS
+            && segments < MAX_GSO_SEGMENTS
             && total + next.length <= MAX_GSO_BYTES;
         if !fits {
             break;
         }
         total += next.length;
-        cars += 1;
+        segments += 1;
         if next.length < first.length {
             break;
         }
     }
-    (cars, total)
+    (segments, total)
 }
 
 fn length_of<T>() -> libc::socklen_t {
     size_of::<T>() as libc::socklen_t
 }
 
-fn store(address: SocketAddr, to: &mut libc::sockaddr_storage) -> libc::socklen_t {
+fn write_address(address: SocketAddr, to: &mut libc::sockaddr_storage) -> libc::socklen_t {
     // SAFETY: a sockaddr_storage is large and aligned enough for every kind of address.
     unsafe {
         match address {
@@ -230,7 +232,7 @@ fn store(address: SocketAddr, to: &mut libc::sockaddr_storage) -> libc::socklen_
 }
 
 fn address(from: &libc::sockaddr_storage) -> Option<SocketAddr> {
-    // SAFETY: as in `store`; the family says which kind the kernel has written.
+    // SAFETY: as in `write_address`; the family says which kind of address the kernel has written.
     unsafe {
         match i32::from(from.ss_family) {
             libc::AF_INET => {
@@ -249,7 +251,7 @@ fn address(from: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Whether a datagram goes over UDP.
+/// Whether a datagram is sent over UDP.
 pub(super) fn is_udp(datagram: &TransmitDatagram) -> bool {
     datagram.to.transport == TransportProtocol::Udp
 }
@@ -278,9 +280,9 @@ mod tests {
     #[test]
     fn gso_batch_ends_at_shorter_datagram() {
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
-        assert_eq!(train(&datagrams(&[100, 100, 40, 40], to)), (3, 240));
-        assert_eq!(train(&datagrams(&[40, 100], to)), (1, 40));
-        assert_eq!(train(&datagrams(&[1200; 80], to)).1 / 1200, 54);
+        assert_eq!(gso_batch(&datagrams(&[100, 100, 40, 40], to)), (3, 240));
+        assert_eq!(gso_batch(&datagrams(&[40, 100], to)), (1, 40));
+        assert_eq!(gso_batch(&datagrams(&[1200; 80], to)).1 / 1200, 54);
     }
 
     #[test]
@@ -291,8 +293,8 @@ mod tests {
         let lengths = [300, 300, 300, 120, 500, 20];
         let bytes: Vec<u8> = (0..lengths.iter().sum()).map(|n: usize| n as u8).collect();
         let all = datagrams(&lengths, receiver.local_addr().unwrap());
-        for trains in [false, true] {
-            let sent = DatagramBatch::new().send(sender.as_raw_fd(), &bytes, &all, trains);
+        for use_gso in [false, true] {
+            let sent = DatagramBatch::new().send(sender.as_raw_fd(), &bytes, &all, use_gso);
             assert_eq!(sent.dropped, 0);
             for datagram in &all {
                 let mut buffer = [0; 1000];

@@ -1,6 +1,7 @@
-//! The rooms of one media thread, and the way between them and its sockets.
+//! The SFU rooms of one media thread, and the dispatching between them and its sockets.
 //!
-//! Everything here lives on that thread and is reached from nowhere else: no lock, no message.
+//! Everything here stays on that thread and is reached from nowhere else, so it needs no lock and
+//! no message.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -19,37 +20,37 @@ use super::ice_mux::MediaSockets;
 use super::metrics_export::export_counters;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 
-/// What makes a room panic at a packet, as a fault in its code would: for tests, and not in what is
-/// released.
+/// A packet with this ending makes a room panic, as a fault in its code would: for tests, in debug
+/// builds only.
 #[cfg(debug_assertions)]
 const FAULT: &[u8] = b"panic at this packet";
 
 thread_local! {
-    static HUB: Rc<RoomDispatcher> = Rc::new(RoomDispatcher::new());
+    static DISPATCHER: Rc<RoomDispatcher> = Rc::new(RoomDispatcher::new());
 }
 
-/// What a room's owner hears.
+/// A notice to the owner of a room.
 pub enum RoomNotice {
-    /// What happened.
+    /// Events of the room.
     Events(Vec<RoomEvent>),
-    /// The room panicked, with this; it is no more.
+    /// The room panicked with this payload and was removed.
     Failed(Box<dyn Any + Send>),
 }
 
 struct HostedRoom {
     room: RefCell<SfuRoom>,
-    ears: Box<dyn Fn(RoomNotice)>,
-    /// It may have something to send or to tell.
+    on_notice: Box<dyn Fn(RoomNotice)>,
+    /// Whether it may have packets to send or events to report.
     touched: Cell<bool>,
-    /// What of its counters is in the metrics.
-    counted: Cell<RoomCounters>,
+    /// The counters already exported to the metrics.
+    exported: Cell<RoomCounters>,
 }
 
 impl HostedRoom {
-    fn count(&self) {
+    fn export(&self) {
         if let Ok(room) = self.room.try_borrow() {
             let now = *room.counters();
-            export_counters(&self.counted.replace(now), &now);
+            export_counters(&self.exported.replace(now), &now);
         }
     }
 }
@@ -62,11 +63,11 @@ pub(super) struct RoomDispatcher {
     next: Cell<u32>,
     sockets: RefCell<Option<Rc<MediaSockets>>>,
     out: RefCell<TransmitBuffer>,
-    /// A room was changed from outside: what is due next may be due sooner.
+    /// Notified when a room was changed from outside, as its next timeout may be sooner.
     pub(super) wake: Notify,
     received: Counter,
     sent: Counter,
-    homeless: Counter,
+    without_room: Counter,
 }
 
 impl RoomDispatcher {
@@ -81,30 +82,30 @@ impl RoomDispatcher {
             wake: Notify::new(),
             received: counter!(MEDIA_PACKETS, "direction" => "in"),
             sent: counter!(MEDIA_PACKETS, "direction" => "out"),
-            homeless: counter!(MEDIA_DROPPED, "reason" => "no-room"),
+            without_room: counter!(MEDIA_DROPPED, "reason" => "no-room"),
         }
     }
 
-    /// The hub of this thread.
+    /// The dispatcher of the current thread.
     pub(super) fn current_thread() -> Rc<Self> {
-        HUB.with(Rc::clone)
+        DISPATCHER.with(Rc::clone)
     }
 
-    /// The sockets of this thread, or that there are none.
+    /// Sets or clears the sockets of this thread.
     pub(super) fn set_sockets(&self, sockets: Option<Rc<MediaSockets>>) {
         *self.sockets.borrow_mut() = sockets;
     }
 
-    /// Where clients reach this thread; empty while it has no sockets.
+    /// The candidates under which clients reach this thread; empty while it has no sockets.
     pub(super) fn candidates(&self) -> Vec<LocalCandidate> {
         self.sockets.borrow().as_ref().map(|s| s.candidates().to_vec()).unwrap_or_default()
     }
 
-    /// Takes a room in, which is built with the number it gets.
+    /// Adds a room, which is built with the number it is given.
     pub(super) fn insert_room(
         &self,
         build: impl FnOnce(u32) -> SfuRoom,
-        ears: impl Fn(RoomNotice) + 'static,
+        on_notice: impl Fn(RoomNotice) + 'static,
     ) -> u32 {
         let mut rooms = self.rooms.borrow_mut();
         let mut number = self.next.get();
@@ -113,106 +114,110 @@ impl RoomDispatcher {
         }
         self.next.set(number.wrapping_add(1));
         let room = RefCell::new(build(number));
-        let tenant = HostedRoom {
+        let hosted_room = HostedRoom {
             room,
-            ears: Box::new(ears),
+            on_notice: Box::new(on_notice),
             touched: Cell::new(false),
-            counted: Cell::default(),
+            exported: Cell::default(),
         };
-        rooms.insert(number, Rc::new(tenant));
+        rooms.insert(number, Rc::new(hosted_room));
         number
     }
 
-    /// Forgets a room and the ways to it.
+    /// Removes a room and the paths to it.
     pub(super) fn remove_room(&self, number: u32) {
         let room = self.rooms.borrow_mut().remove(&number);
         if let Some(room) = &room {
-            room.count();
+            room.export();
         }
         self.paths.borrow_mut().retain(|_, room| *room != number);
-        drop(room); // after the tables are free again: what it drops may look into them
+        drop(room); // dropped after the tables are no longer borrowed, as its drop may access them
     }
 
-    /// Does something with a room, then sends and tells what came of it.
+    /// Runs `f` with a room, then sends its packets and reports its events; `None` if there is
+    /// no such room.
     pub(super) fn with<T>(
         &self,
         number: u32,
-        deed: impl FnOnce(&mut SfuRoom, Instant) -> T,
+        f: impl FnOnce(&mut SfuRoom, Instant) -> T,
     ) -> Option<T> {
-        let tenant = self.rooms.borrow().get(&number).cloned()?;
+        let hosted_room = self.rooms.borrow().get(&number).cloned()?;
         let now = now();
-        let done = deed(&mut tenant.room.borrow_mut(), now);
-        self.touch(number, &tenant);
+        let done = f(&mut hosted_room.room.borrow_mut(), now);
+        self.touch(number, &hosted_room);
         self.flush(now);
         self.wake.notify_one();
         Some(done)
     }
 
-    fn touch(&self, number: u32, tenant: &HostedRoom) {
-        if !tenant.touched.replace(true) {
+    fn touch(&self, number: u32, hosted_room: &HostedRoom) {
+        if !hosted_room.touched.replace(true) {
             self.touched.borrow_mut().push(number);
         }
     }
 
-    /// Takes one datagram, which is decrypted where it lies.
+    /// Handles one datagram, which is decrypted in place.
     pub(super) fn receive(&self, now: Instant, path: NetworkPath, datagram: &mut [u8]) {
         self.received.increment(1);
-        // A connectivity check names its room: an old address may speak to a new one.
-        let named = if matches!(datagram.first(), Some(0..=3)) { room_of(datagram) } else { None };
-        let number = named.or_else(|| self.paths.borrow().get(&path).copied());
-        let found = number.and_then(|n| Some((n, self.rooms.borrow().get(&n).cloned()?)));
-        let Some((number, tenant)) = found else { return self.homeless.increment(1) };
-        self.touch(number, &tenant);
-        self.guard(number, &tenant, |room| {
+        // A connectivity check names its room: a known address may belong to a new room.
+        let checked_room =
+            if matches!(datagram.first(), Some(0..=3)) { room_of(datagram) } else { None };
+        let number = checked_room.or_else(|| self.paths.borrow().get(&path).copied());
+        let room = number.and_then(|n| Some((n, self.rooms.borrow().get(&n).cloned()?)));
+        let Some((number, hosted_room)) = room else { return self.without_room.increment(1) };
+        self.touch(number, &hosted_room);
+        self.guard(number, &hosted_room, |room| {
             #[cfg(debug_assertions)]
             assert!(!datagram.ends_with(FAULT), "a packet that asks for it");
             room.receive(now, path, datagram);
         });
     }
 
-    /// When a room wants to be called next.
+    /// The earliest timeout of all rooms.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let rooms = self.rooms.borrow();
         rooms
             .values()
-            .filter_map(|tenant| Some(tenant.room.try_borrow().ok()?.next_timeout()))
+            .filter_map(|hosted_room| Some(hosted_room.room.try_borrow().ok()?.next_timeout()))
             .min()
     }
 
-    /// Calls the rooms whose time has come.
+    /// Calls the rooms whose timeout has passed.
     pub(super) fn timeouts(&self, now: Instant) {
-        let due = |tenant: &HostedRoom| tenant.room.borrow().next_timeout() <= now;
+        let due = |hosted_room: &HostedRoom| hosted_room.room.borrow().next_timeout() <= now;
         let rooms = self.rooms.borrow();
-        let late: Vec<_> =
+        let due_rooms: Vec<_> =
             rooms.iter().filter(|(_, t)| due(t)).map(|(n, t)| (*n, Rc::clone(t))).collect();
         drop(rooms);
-        for (number, tenant) in late {
-            self.touch(number, &tenant);
-            self.guard(number, &tenant, |room| room.timeout(now));
+        for (number, hosted_room) in due_rooms {
+            self.touch(number, &hosted_room);
+            self.guard(number, &hosted_room, |room| room.timeout(now));
         }
     }
 
-    /// Sends and tells what the touched rooms have.
+    /// Sends the packets and reports the events of the touched rooms.
     pub(super) fn flush(&self, now: Instant) {
         let mut touched = std::mem::take(&mut *self.touched.borrow_mut());
         for number in touched.drain(..) {
-            let Some(tenant) = self.rooms.borrow().get(&number).cloned() else { continue };
-            tenant.touched.set(false);
-            self.guard(number, &tenant, |room| self.drain(number, room, now, &tenant.ears));
+            let Some(hosted_room) = self.rooms.borrow().get(&number).cloned() else { continue };
+            hosted_room.touched.set(false);
+            self.guard(number, &hosted_room, |room| {
+                self.drain(number, room, now, &hosted_room.on_notice)
+            });
         }
-        let mut list = self.touched.borrow_mut();
-        if list.is_empty() {
-            *list = touched; // its memory
+        let mut touched_again = self.touched.borrow_mut();
+        if touched_again.is_empty() {
+            *touched_again = touched; // keeps the allocated memory
         }
     }
 
-    fn drain(&self, number: u32, room: &mut SfuRoom, now: Instant, ears: &dyn Fn(RoomNotice)) {
+    fn drain(&self, number: u32, room: &mut SfuRoom, now: Instant, on_notice: &dyn Fn(RoomNotice)) {
         let mut out = self.out.borrow_mut();
         loop {
             out.clear();
-            let more = room.transmit(now, &mut out);
+            let has_more = room.transmit(now, &mut out);
             self.send(&out);
-            if !more {
+            if !has_more {
                 break;
             }
         }
@@ -227,7 +232,7 @@ impl RoomDispatcher {
             events.push(event);
         }
         if !events.is_empty() {
-            ears(RoomNotice::Events(events));
+            on_notice(RoomNotice::Events(events));
         }
     }
 
@@ -241,34 +246,34 @@ impl RoomDispatcher {
         }
     }
 
-    /// A panic inside a room ends that room and no other.
-    fn guard(&self, number: u32, tenant: &Rc<HostedRoom>, deed: impl FnOnce(&mut SfuRoom)) {
-        let Ok(mut room) = tenant.room.try_borrow_mut() else { return };
-        let outcome = catch_unwind(AssertUnwindSafe(|| deed(&mut room)));
+    /// Runs `f` with a room; a panic ends that room and no other.
+    fn guard(&self, number: u32, hosted_room: &Rc<HostedRoom>, f: impl FnOnce(&mut SfuRoom)) {
+        let Ok(mut room) = hosted_room.room.try_borrow_mut() else { return };
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(&mut room)));
         drop(room);
         if let Err(panic) = outcome {
             self.remove_room(number);
-            (tenant.ears)(RoomNotice::Failed(panic));
+            (hosted_room.on_notice)(RoomNotice::Failed(panic));
         }
     }
 
-    /// Brings what rooms count about themselves to the metrics.
-    pub(super) fn count(&self) {
-        self.rooms.borrow().values().for_each(|tenant| tenant.count());
+    /// Exports the counters of all rooms to the metrics.
+    pub(super) fn export(&self) {
+        self.rooms.borrow().values().for_each(|hosted_room| hosted_room.export());
     }
 
-    /// Whether a room has let this path in.
-    pub(super) fn knows(&self, path: NetworkPath) -> bool {
+    /// Whether a room has accepted this path.
+    pub(super) fn has_path(&self, path: NetworkPath) -> bool {
         self.paths.borrow().contains_key(&path)
     }
 
-    /// A client's TCP connection is gone.
-    pub(super) fn lost(&self, remote: SocketAddr) {
+    /// The TCP connection of a client was closed.
+    pub(super) fn remove_tcp_path(&self, remote: SocketAddr) {
         self.paths.borrow_mut().remove(&NetworkPath { transport: TransportProtocol::Tcp, remote });
     }
 }
 
-/// The time of media: that of tokio, so that simulations own it.
+/// The time of media, taken from tokio so that simulations control it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -281,42 +286,45 @@ mod tests {
 
     use super::*;
 
-    /// Which owner heard of which panic.
+    /// The panics that were reported, each with its owner.
     type Panics = Rc<RefCell<Vec<(u32, String)>>>;
 
     fn two_rooms() -> (RoomDispatcher, [u32; 2], Panics) {
-        let (hub, heard) = (RoomDispatcher::new(), Panics::default());
+        let (dispatcher, panics) = (RoomDispatcher::new(), Panics::default());
         let identity = Arc::new(DtlsCertificate::generate().unwrap());
         let numbers = [0, 1].map(|owner| {
-            let (identity, heard) = (identity.clone(), heard.clone());
-            hub.insert_room(
+            let (identity, panics) = (identity.clone(), panics.clone());
+            dispatcher.insert_room(
                 |number| SfuRoom::new(now(), number, identity, Vec::new(), RoomConfig::default()),
-                move |what| {
-                    if let RoomNotice::Failed(panic) = what {
+                move |notice| {
+                    if let RoomNotice::Failed(panic) = notice {
                         let text = panic.downcast_ref::<&str>().copied().unwrap_or_default();
-                        heard.borrow_mut().push((owner, text.to_owned()));
+                        panics.borrow_mut().push((owner, text.to_owned()));
                     }
                 },
             )
         });
-        (hub, numbers, heard)
+        (dispatcher, numbers, panics)
     }
 
     #[test]
     fn panic_in_packet_handling_closes_only_that_room() {
-        let (hub, [first, second], heard) = two_rooms();
-        let tenant = hub.rooms.borrow().get(&first).cloned().unwrap();
+        let (dispatcher, [first, second], panics) = two_rooms();
+        let hosted_room = dispatcher.rooms.borrow().get(&first).cloned().unwrap();
         let path = NetworkPath {
             transport: TransportProtocol::Udp,
             remote: "192.0.2.1:9".parse().unwrap(),
         };
-        hub.paths.borrow_mut().insert(path, first);
-        hub.guard(first, &tenant, |_| std::panic::panic_any("a packet"));
+        dispatcher.paths.borrow_mut().insert(path, first);
+        dispatcher.guard(first, &hosted_room, |_| std::panic::panic_any("a packet"));
 
-        assert_eq!(*heard.borrow(), [(0, "a packet".to_owned())]);
-        assert!(!hub.knows(path), "no packet finds the way to it");
-        assert!(hub.with(first, |_, _| ()).is_none());
-        hub.with(second, |room, now| room.join(now, ParticipantId(1))).unwrap();
-        assert_eq!(hub.with(second, |room, _| room.participants()).unwrap(), [ParticipantId(1)]);
+        assert_eq!(*panics.borrow(), [(0, "a packet".to_owned())]);
+        assert!(!dispatcher.has_path(path), "no packet finds the way to it");
+        assert!(dispatcher.with(first, |_, _| ()).is_none());
+        dispatcher.with(second, |room, now| room.join(now, ParticipantId(1))).unwrap();
+        assert_eq!(
+            dispatcher.with(second, |room, _| room.participants()).unwrap(),
+            [ParticipantId(1)]
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A room's place on its media thread.
+//! The guard of an SFU room on its media thread.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -8,42 +8,42 @@ use media::SfuRoom;
 use super::MediaServiceConfig;
 use super::dispatcher::{RoomDispatcher, RoomNotice, now};
 
-/// Holds a room on the thread on which it was made; the room goes when this is dropped.
+/// Owns an SFU room on the thread on which it was created; dropping it removes the room.
 pub struct HostedRoomGuard {
-    hub: Rc<RoomDispatcher>,
+    dispatcher: Rc<RoomDispatcher>,
     number: u32,
 }
 
 impl HostedRoomGuard {
-    /// A new room on this thread; `ears` is called there, and must not wait.
-    pub fn new(settings: &MediaServiceConfig, ears: impl Fn(RoomNotice) + 'static) -> Self {
-        let hub = RoomDispatcher::current_thread();
-        let candidates = hub.candidates();
+    /// Creates a room on this thread; `on_notice` is called on this thread and must not block.
+    pub fn new(config: &MediaServiceConfig, on_notice: impl Fn(RoomNotice) + 'static) -> Self {
+        let dispatcher = RoomDispatcher::current_thread();
+        let candidates = dispatcher.candidates();
         let build = |number| {
-            let identity = settings.identity.clone();
-            SfuRoom::new(now(), number, identity, candidates, settings.room.clone())
+            let identity = config.certificate.clone();
+            SfuRoom::new(now(), number, identity, candidates, config.room.clone())
         };
-        let number = hub.insert_room(build, ears);
-        Self { hub, number }
+        let number = dispatcher.insert_room(build, on_notice);
+        Self { dispatcher, number }
     }
 
-    /// Whether clients can reach it: its thread has sockets.
+    /// Whether clients can reach the room: its thread has sockets.
     pub fn is_reachable(&self) -> bool {
-        !self.hub.candidates().is_empty()
+        !self.dispatcher.candidates().is_empty()
     }
 
-    /// Does something with the room, then sends and tells what came of it.
+    /// Runs `f` with the room, then sends its packets and reports its events.
     ///
     /// # Panics
-    /// If the room has panicked before: its owner is being told and must not go on.
-    pub fn with<T>(&self, deed: impl FnOnce(&mut SfuRoom, Instant) -> T) -> T {
+    /// If the room has panicked before: its owner is being notified and must not continue.
+    pub fn with<T>(&self, f: impl FnOnce(&mut SfuRoom, Instant) -> T) -> T {
         #[expect(clippy::expect_used, reason = "a failed room's owner fails with it")]
-        self.hub.with(self.number, deed).expect("the room has failed")
+        self.dispatcher.with(self.number, f).expect("the room has failed")
     }
 }
 
 impl Drop for HostedRoomGuard {
     fn drop(&mut self) {
-        self.hub.remove_room(self.number);
+        self.dispatcher.remove_room(self.number);
     }
 }

@@ -1,4 +1,4 @@
-//! What rooms count about themselves, on its way to the metrics.
+//! The export of room counters to the metrics.
 
 use media::RoomCounters;
 use metrics::counter;
@@ -7,15 +7,15 @@ use crate::telemetry::metrics::{MEDIA_BYTES, MEDIA_DROPPED, MEDIA_EVENTS};
 
 /// Adds what a room has counted since `before`.
 pub(super) fn export_counters(before: &RoomCounters, now: &RoomCounters) {
-    let grown = |of: fn(&RoomCounters) -> u64| of(now).saturating_sub(of(before));
-    for (direction, of) in BYTES {
-        counter!(MEDIA_BYTES, "direction" => direction).increment(grown(of));
+    let increase = |field: fn(&RoomCounters) -> u64| field(now).saturating_sub(field(before));
+    for (direction, field) in BYTES {
+        counter!(MEDIA_BYTES, "direction" => direction).increment(increase(field));
     }
-    for (reason, of) in DROPPED {
-        counter!(MEDIA_DROPPED, "reason" => reason).increment(grown(of));
+    for (reason, field) in DROPPED {
+        counter!(MEDIA_DROPPED, "reason" => reason).increment(increase(field));
     }
-    for (event, of) in EVENTS {
-        counter!(MEDIA_EVENTS, "event" => event).increment(grown(of));
+    for (event, field) in EVENTS {
+        counter!(MEDIA_EVENTS, "event" => event).increment(increase(field));
     }
 }
 

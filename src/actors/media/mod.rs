@@ -1,4 +1,5 @@
-//! Media threads: each has a port and the rooms that live on it; no packet is a message.
+//! Media threads: each has an ICE mux and the SFU rooms that run on it; packets are never actor
+//! messages.
 
 mod addresses;
 mod batch;
@@ -11,22 +12,22 @@ mod tcp;
 pub use addresses::addresses;
 pub use batch::{BATCH, DatagramBatch};
 pub use dispatcher::RoomNotice;
-pub use ice_mux::{IceMux, IceMuxConfig as PortPlace};
+pub use ice_mux::{IceMux, IceMuxConfig};
 pub use lease::HostedRoomGuard;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The pool of threads that forward media.
+/// Name of the pool of threads that forward media.
 pub const MEDIA: &str = "media";
 
-/// What all rooms of a node share.
+/// What all SFU rooms of a node share.
 #[derive(Clone)]
 pub struct MediaServiceConfig {
-    /// The certificate of its DTLS (RFC 8827 §6.5).
-    pub identity: Arc<::media::DtlsCertificate>,
+    /// The certificate of the DTLS handshakes (RFC 8827 §6.5).
+    pub certificate: Arc<::media::DtlsCertificate>,
     /// Limits and tuning of a room.
     pub room: ::media::RoomConfig,
-    /// Under which addresses clients reach the ports.
+    /// The addresses under which clients reach the ICE muxes.
     pub addresses: Arc<[IpAddr]>,
 }

@@ -1,4 +1,4 @@
-//! ICE over TCP (RFC 6544): media for networks that let no UDP through, framed as in RFC 4571.
+//! ICE over TCP (RFC 6544), framed as in RFC 4571: media for networks that block UDP.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,15 +18,15 @@ use tokio::sync::mpsc;
 use super::dispatcher::{RoomDispatcher, now};
 use crate::telemetry::metrics::{MEDIA_DROPPED, count_rejected};
 
-/// Connections of one thread; more are refused.
+/// Maximum of connections per thread; more are refused.
 const MAX_TCP_CONNECTIONS: usize = 1024;
-/// Packets that may wait for a slow connection; what is more is lost, as on any network.
-const QUEUE: usize = 512;
-/// The longest frame.
+/// Packets that may wait for a slow connection; more are lost, as on any network.
+const MAX_QUEUED_FRAMES: usize = 512;
+/// Maximum frame size in bytes.
 const MAX_FRAME_BYTES: usize = 2048;
-/// A connection that says nothing for this long is over: consent expires after 30 s (RFC 7675).
+/// A connection without a packet for this long is closed: consent expires after 30 s (RFC 7675).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
-/// A connection that no room lets in by then is over, whatever it says meanwhile.
+/// A connection that no room has accepted by then is closed, whatever it sends.
 const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections of one thread.
@@ -34,7 +34,7 @@ const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct TcpMux(RefCell<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>);
 
 impl TcpMux {
-    /// Queues a packet; lost if the connection is gone or does not keep up.
+    /// Queues a packet; it is lost if the connection is closed or its queue is full.
     pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) {
         let connections = self.0.borrow();
         let Some(queue) = connections.get(&to) else { return };
@@ -47,55 +47,62 @@ impl TcpMux {
         }
     }
 
-    /// Takes connections, for ever.
+    /// Accepts connections, forever.
     pub(super) async fn serve(&self, listener: TcpListener) {
-        let mut open = FuturesUnordered::new();
+        let mut connections_ = FuturesUnordered::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
-                    Ok((stream, remote)) => open.push(self.carry(stream, remote)),
-                    // Out of files: the pause lets others close theirs.
+                    Ok(_) if connections_.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
+                    Ok((stream, remote)) => connections_.push(self.serve_connection(stream, remote)),
+                    // Out of file descriptors: the pause lets other connections close.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
-                Some(()) = open.next(), if !open.is_empty() => {}
+                Some(()) = connections_.next(), if !connections_.is_empty() => {}
             }
         }
     }
 
-    fn carry(&self, stream: TcpStream, remote: SocketAddr) -> impl Future<Output = ()> + use<'_> {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+    fn serve_connection(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) -> impl Future<Output = ()> + use<'_> {
+        let (queue, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
         self.0.borrow_mut().insert(remote, queue);
         async move {
-            let _ = stream.set_nodelay(true); // only a matter of speed
+            let _ = stream.set_nodelay(true); // affects only the latency
             let (reader, writer) = stream.into_split();
             tokio::select! {
                 () = receive(reader, remote) => {}
-                () = transmit(writer, waiting) => {}
+                () = transmit(writer, receiver) => {}
             }
             self.0.borrow_mut().remove(&remote);
-            RoomDispatcher::current_thread().lost(remote);
+            RoomDispatcher::current_thread().remove_tcp_path(remote);
         }
     }
 }
 
 async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
-    let hub = RoomDispatcher::current_thread();
+    let dispatcher = RoomDispatcher::current_thread();
     let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
     let mut frame = vec![0; MAX_FRAME_BYTES];
-    let stranger = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
+    let unauthenticated = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
     loop {
-        let until =
-            if hub.knows(path) { tokio::time::Instant::now() + IDLE_TIMEOUT } else { stranger };
+        let until = if dispatcher.has_path(path) {
+            tokio::time::Instant::now() + IDLE_TIMEOUT
+        } else {
+            unauthenticated
+        };
         let packet = tokio::time::timeout_at(until, next(&mut reader, &mut frame)).await;
         let Ok(Some(packet)) = packet else { return };
         let now = now();
-        hub.receive(now, path, packet);
-        hub.flush(now);
+        dispatcher.receive(now, path, packet);
+        dispatcher.flush(now);
     }
 }
 
-/// The next packet; `None` at the end or when it is too long.
+/// The next packet; `None` at the end of the stream or when it is too long.
 async fn next<'a>(reader: &mut OwnedReadHalf, frame: &'a mut [u8]) -> Option<&'a mut [u8]> {
     let length = usize::from(reader.read_u16().await.ok()?);
     let packet = frame.get_mut(..length)?;
@@ -103,8 +110,8 @@ async fn next<'a>(reader: &mut OwnedReadHalf, frame: &'a mut [u8]) -> Option<&'a
     Some(packet)
 }
 
-async fn transmit(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = waiting.recv().await {
+async fn transmit(mut writer: OwnedWriteHalf, mut receiver: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = receiver.recv().await {
         if writer.write_all(&frame).await.is_err() {
             return;
         }
@@ -115,21 +122,23 @@ async fn transmit(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Vec<u8
 mod tests {
     use super::*;
 
-    /// Connects, says this every four seconds, and gives how long it took until it was sent away.
-    async fn stranger(at: SocketAddr, says: Option<&[u8]>) -> Duration {
-        let mut stream = TcpStream::connect(at).await.unwrap();
-        let began = tokio::time::Instant::now();
-        let mut again = tokio::time::interval(Duration::from_secs(4));
+    /// Connects, sends `payload` every four seconds, and returns how long it took until the connection
+    /// was closed.
+    async fn unauthenticated(address: SocketAddr, payload: Option<&[u8]>) -> Duration {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let started = tokio::time::Instant::now();
+        let mut interval = tokio::time::interval(Duration::from_secs(4));
         let mut byte = [0];
         loop {
             tokio::select! {
                 read = stream.read(&mut byte) => {
-                    // The end, or a reset where something was said that nobody read.
-                    assert!(matches!(read, Ok(0) | Err(_)), "nobody answers a stranger");
-                    return began.elapsed();
+                    // The end of the stream, or a reset where unread data was sent.
+                    assert!(matches!(read, Ok(0) | Err(_)), "an unauthenticated connection gets no reply");
+                    return started.elapsed();
                 }
-                _ = again.tick() => if let Some(words) = says {
-                    let _ = stream.write_all(words).await; // gone: read says so
+                _ = interval.tick() => if let Some(payload) = payload {
+                    // if the connection is closed, the read reports it
+                    let _ = stream.write_all(payload).await;
                 }
             }
         }
@@ -138,24 +147,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn unauthenticated_tcp_connection_is_closed_after_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
+        let address = listener.local_addr().unwrap();
         let connections = TcpMux::default();
-        let strangers = async {
+        let connections_ = async {
             tokio::join!(
-                stranger(at, None),
-                stranger(at, Some(b"\0\x05noise")),
-                stranger(at, Some(b"\xff\xfftoo long a frame")),
+                unauthenticated(address, None),
+                unauthenticated(address, Some(b"\0\x05noise")),
+                unauthenticated(address, Some(b"\xff\xfftoo long a frame")),
             )
         };
-        let (silent, noisy, garbled) = tokio::select! {
-            () = connections.serve(listener) => unreachable!("it takes connections for ever"),
-            ended = strangers => ended,
+        let (silent, noisy, oversized) = tokio::select! {
+            () = connections.serve(listener) => unreachable!("serve never returns"),
+            ended = connections_ => ended,
         };
 
-        let welcome = FIRST_PACKET_TIMEOUT..FIRST_PACKET_TIMEOUT + Duration::from_secs(2);
-        assert!(welcome.contains(&silent), "{silent:?}");
-        assert!(welcome.contains(&noisy), "{noisy:?}");
-        assert!(garbled < Duration::from_secs(1), "{garbled:?}");
-        assert!(connections.0.borrow().is_empty(), "nothing of them is kept");
+        let expected = FIRST_PACKET_TIMEOUT..FIRST_PACKET_TIMEOUT + Duration::from_secs(2);
+        assert!(expected.contains(&silent), "{silent:?}");
+        assert!(expected.contains(&noisy), "{noisy:?}");
+        assert!(oversized < Duration::from_secs(1), "{oversized:?}");
+        assert!(connections.0.borrow().is_empty(), "all connections are removed");
     }
 }

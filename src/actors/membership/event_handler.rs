@@ -1,4 +1,4 @@
-//! Hears what other nodes tell, and answers what they ask.
+//! Handles the events and requests of other nodes.
 
 use base::ids::NodeId;
 use serde::Serialize;
@@ -14,52 +14,53 @@ use crate::cluster::{BoxFuture, BusHandler};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, Priority, RoomHandOff};
 use crate::telemetry::metrics::count_dropped_event;
 
-/// The listener of a node in a cluster; cheap to clone.
+/// The bus handler of a node in a cluster; cheap to clone.
 #[derive(Clone)]
 pub struct ClusterEventHandler {
-    /// What is known of the others.
-    pub neighbours: PeerNodes,
-    /// The sessions that are here.
-    pub switchboard: EventRouter,
-    /// The calls that go on here.
+    /// The state of the other nodes.
+    pub peer_nodes: PeerNodes,
+    /// Routes events to the sessions of this node.
+    pub event_router: EventRouter,
+    /// The calls of this node.
     pub calls: CallService,
-    /// Who is here, as contacts see it.
+    /// Presence as contacts see it.
     pub presence: PresenceHandle,
-    /// Who acts when a node is gone.
+    /// Acts on suspected and lost nodes.
     pub membership: ActorRef<Membership>,
-    /// Who sees and does what operators want.
-    pub operators: AdminService,
+    /// Administration of this node.
+    pub admin: AdminService,
 }
 
 impl BusHandler for ClusterEventHandler {
     fn on_event(&self, from: NodeId, event: NodeEvent) {
         match event {
-            NodeEvent::Heartbeat(beat) => self.neighbours.on_heartbeat(from, &beat),
+            NodeEvent::Heartbeat(heartbeat) => self.peer_nodes.on_heartbeat(from, &heartbeat),
             NodeEvent::StateChanged(changes) => {
-                for change in self.neighbours.on_state_delta(from, changes) {
-                    self.calls.changed_there(from, change);
+                for change in self.peer_nodes.on_state_delta(from, changes) {
+                    self.calls.on_remote_change(from, change);
                 }
             }
-            NodeEvent::Deliver(news) => {
-                let event = OutboundEvent::of(news.event, news.priority);
-                self.switchboard.publish_local(&news.to, &event);
+            NodeEvent::Deliver(delivery) => {
+                let event = OutboundEvent::from_raw(delivery.event, delivery.priority);
+                self.event_router.publish_local(&delivery.to, &event);
             }
-            NodeEvent::DeliverToSession(news) => {
-                let event = OutboundEvent::of(news.event, Priority::High);
-                if !self.switchboard.tell_session_here(news.user, news.session, &event) {
+            NodeEvent::DeliverToSession(delivery) => {
+                let event = OutboundEvent::from_raw(delivery.event, Priority::High);
+                if !self.event_router.send_to_local_session(delivery.user, delivery.session, &event)
+                {
                     count_dropped_event("no-such-session");
                 }
             }
-            NodeEvent::ConversationAdvanced(known) => {
-                self.switchboard.tell_place_here(&known.to, known.position, known.skipped);
+            NodeEvent::ConversationAdvanced(head) => {
+                self.event_router.publish_head_local(&head.to, head.position, head.skipped);
             }
-            NodeEvent::Resync => self.switchboard.resync_here(),
-            NodeEvent::DeviceSignedOut(gone) => {
-                self.switchboard.end_device_here(gone.user, gone.device)
+            NodeEvent::Resync => self.event_router.resync_local(),
+            NodeEvent::DeviceSignedOut(ended) => {
+                self.event_router.close_device_sessions_local(ended.user, ended.device)
             }
-            NodeEvent::UserSignedOut(user) => self.switchboard.end_person_here(user),
+            NodeEvent::UserSignedOut(user) => self.event_router.close_user_sessions_local(user),
             NodeEvent::StatusChanged(user) => self.presence.changed(user),
-            NodeEvent::SessionEnded(session) => self.calls.lost_here(session),
+            NodeEvent::SessionEnded(session) => self.calls.on_session_lost_local(session),
             NodeEvent::Unknown => count_dropped_event("unknown-to-this-version"),
         }
     }
@@ -69,28 +70,28 @@ impl BusHandler for ClusterEventHandler {
         from: NodeId,
         request: NodeRequest,
     ) -> BoxFuture<'static, Option<String>> {
-        let ear = self.clone();
+        let handler = self.clone();
         Box::pin(async move {
             match request {
                 NodeRequest::Ping => json(&()),
-                NodeRequest::Snapshot => json(&ear.neighbours.snapshot()),
-                NodeRequest::Call(ask) => json(&ear.calls.handle_forwarded(*ask).await),
+                NodeRequest::Snapshot => json(&handler.peer_nodes.snapshot()),
+                NodeRequest::Call(ask) => json(&handler.calls.handle_forwarded(*ask).await),
                 NodeRequest::FindEndedSessions(sessions) => {
-                    json(&ear.calls.gone_sessions(sessions))
+                    json(&handler.calls.missing_sessions(sessions))
                 }
                 NodeRequest::TakeRoom(room) => {
                     let RoomHandOff { key, epoch, call } = *room;
                     let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
-                    json(&ear.calls.take_room(from, &key, epoch, call).await)
+                    json(&handler.calls.accept_hand_off(from, &key, epoch, call).await)
                 }
-                NodeRequest::Calls => json(&ear.calls.views_here().await),
-                NodeRequest::Actors => json(&ear.operators.actors_here().ok()?),
-                NodeRequest::CommandActor(act) => {
-                    let refused = ear.operators.act_here(act).await.err();
-                    json(&refused.map(|error| error.to_string()))
+                NodeRequest::Calls => json(&handler.calls.local_views().await),
+                NodeRequest::Actors => json(&handler.admin.local_actors().ok()?),
+                NodeRequest::CommandActor(command) => {
+                    let refusal = handler.admin.execute_local(command).await.err();
+                    json(&refusal.map(|error| error.to_string()))
                 }
                 NodeRequest::Drain => {
-                    ear.operators.drain_here();
+                    handler.admin.drain_local();
                     json(&())
                 }
                 NodeRequest::Unknown => None,
@@ -99,11 +100,13 @@ impl BusHandler for ClusterEventHandler {
     }
 
     fn on_events_lost(&self) {
-        let _ = self.membership.tell_control(BusEventsLost); // it ends: so does the node
+        // fails only if the actor has ended, and the node with it
+        let _ = self.membership.tell_control(BusEventsLost);
     }
 
     fn on_unreachable(&self, node: NodeId) {
-        let _ = self.membership.tell_control(SuspectNode(node)); // it ends: so does the node
+        // fails only if the actor has ended, and the node with it
+        let _ = self.membership.tell_control(SuspectNode(node));
     }
 }
 

@@ -1,5 +1,5 @@
-//! This node's place among the others: says that it lives, hears who else does, and acts when
-//! somebody does not.
+//! Cluster membership: writes the heartbeat of this node, tracks which nodes are alive, and acts
+//! when one is dead.
 
 mod event_handler;
 mod node_services;
@@ -23,177 +23,180 @@ use crate::cluster::directory::HEARTBEAT_INTERVAL;
 use crate::cluster::{DirectoryError, LiveNodes, NodeLeases, OwnershipDirectory};
 use crate::telemetry::metrics::CLUSTER_NODES;
 
-/// How often the others get a sign of life over the bus, and suspects are looked at.
+/// How often heartbeats are sent over the bus and suspected nodes are checked.
 const CHECK_INTERVAL: Duration = Duration::from_millis(250);
-/// How often seats of sessions on other nodes are looked after.
+/// How often participants whose sessions are on other nodes are checked.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long somebody whose node died has to come back before their place in a call is free.
+/// How long a participant whose node died has to rejoin before they are removed from the call.
 const REJOIN_GRACE: Duration = Duration::from_secs(30);
 
-/// What a membership is made of, now and after a restart.
+/// The dependencies of a [`Membership`], at its start and after a restart.
 #[derive(Clone)]
 pub struct MembershipDeps {
-    /// This node's word that it lives.
+    /// The heartbeat lease of this node.
     pub leases: NodeLeases,
-    /// The others.
-    pub neighbours: PeerNodes,
-    /// Calls and sessions.
-    pub residents: Arc<dyn NodeServices>,
+    /// The other nodes.
+    pub peer_nodes: PeerNodes,
+    /// The calls and sessions of this node.
+    pub services: Arc<dyn NodeServices>,
 }
 
-/// The actor.
+/// The actor that maintains the cluster membership of this node.
 pub struct Membership {
-    parts: MembershipDeps,
+    deps: MembershipDeps,
     state: NodeState,
-    /// Whether what is owned was surely ours when last looked at.
-    sure: bool,
-    /// Nodes at which nobody listened.
+    /// Whether this node surely owned its leases at the last check.
+    owns_leases: bool,
+    /// Nodes that could not be reached.
     suspects: BTreeSet<NodeId>,
-    /// Nodes that are being asked for all they know.
-    learning: HashSet<NodeId>,
+    /// Nodes whose snapshot is being fetched.
+    fetching: HashSet<NodeId>,
     /// Sessions in calls whose node is dead, and since when.
-    adrift: HashMap<SessionId, Instant>,
+    orphaned_sessions: HashMap<SessionId, Instant>,
 }
 
 crate::actors::supervision::supervised!(Membership);
 
 impl Membership {
-    /// A node that is up.
-    pub fn new(parts: MembershipDeps) -> Self {
+    /// A node in the state `up`.
+    pub fn new(deps: MembershipDeps) -> Self {
         Self {
-            parts,
+            deps,
             state: NodeState::Up,
-            sure: true,
+            owns_leases: true,
             suspects: BTreeSet::new(),
-            learning: HashSet::new(),
-            adrift: HashMap::new(),
+            fetching: HashSet::new(),
+            orphaned_sessions: HashMap::new(),
         }
     }
 
-    /// Says in the database that this node lives, and reads who else does.
-    fn beat(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let (leases, state) = (self.parts.leases.clone(), self.state);
-        let beat = async move {
-            let roster = leases.heartbeat(state).await?;
-            if roster.is_alive {
-                return Ok(roster);
+    /// Writes the heartbeat of this node to the database and reads the live nodes.
+    fn write_heartbeat(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let (leases, state) = (self.deps.leases.clone(), self.state);
+        let heartbeat = async move {
+            let members = leases.heartbeat(state).await?;
+            if members.is_alive {
+                return Ok(members);
             }
-            // The others took us for dead. What was ours is not; we come back with nothing.
+            // The others declared this node dead, so it owns nothing any more and joins with no
+            // state.
             tracing::warn!("node was declared dead, rejoining cluster");
-            let again = leases.join().await?;
-            Ok(LiveNodes { is_alive: false, nodes: again.nodes })
+            let rejoined = leases.join().await?;
+            Ok(LiveNodes { is_alive: false, nodes: rejoined.nodes })
         };
-        ctx.spawn(beat.into_actor(self).map(|beaten: Result<_, DirectoryError>, member, ctx| {
-            match beaten {
-                Ok(roster) => member.roster(&roster, ctx),
-                Err(error) => tracing::warn!(%error, "heartbeat write failed"),
-            }
-            ctx.run_later(HEARTBEAT_INTERVAL, Self::beat);
-        }));
+        ctx.spawn(heartbeat.into_actor(self).map(
+            |result: Result<_, DirectoryError>, membership, ctx| {
+                match result {
+                    Ok(members) => membership.update_members(&members, ctx),
+                    Err(error) => tracing::warn!(%error, "heartbeat write failed"),
+                }
+                ctx.run_later(HEARTBEAT_INTERVAL, Self::write_heartbeat);
+            },
+        ));
     }
 
-    fn roster(&mut self, roster: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
-        if !roster.is_alive {
-            self.parts.residents.relinquish_ownership();
-            self.parts.residents.resync();
+    fn update_members(&mut self, members: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
+        if !members.is_alive {
+            self.deps.services.relinquish_ownership();
+            self.deps.services.resync();
         }
-        let living: HashSet<_> = roster.nodes.iter().map(|node| node.id).collect();
-        for dead in self.parts.neighbours.set_members(&living) {
-            self.died(dead, ctx);
+        let live_nodes: HashSet<_> = members.nodes.iter().map(|node| node.id).collect();
+        for node in self.deps.peer_nodes.set_members(&live_nodes) {
+            self.on_node_dead(node, ctx);
         }
-        let others = u32::try_from(living.len().saturating_sub(1)).unwrap_or(u32::MAX);
-        gauge!(CLUSTER_NODES).set(f64::from(others));
+        let peer_count = u32::try_from(live_nodes.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        gauge!(CLUSTER_NODES).set(f64::from(peer_count));
     }
 
-    fn died(&mut self, node: NodeId, ctx: &mut SupervisedContext<Self>) {
+    fn on_node_dead(&mut self, node: NodeId, ctx: &mut SupervisedContext<Self>) {
         self.suspects.remove(&node);
-        if !self.parts.neighbours.forget(node) {
-            return; // found by its word and by its silence
+        if !self.deps.peer_nodes.remove(node) {
+            return; // detected both by the directory and by an unreachable bus route
         }
         tracing::warn!(%node, "node declared dead");
-        // What it committed last, it may have told nobody.
-        self.parts.residents.resync();
-        let residents = self.parts.residents.clone();
-        ctx.spawn(async move { residents.node_died(node).await }.into_actor(self));
+        // Its last commits may not have been announced.
+        self.deps.services.resync();
+        let services = self.deps.services.clone();
+        ctx.spawn(async move { services.node_died(node).await }.into_actor(self));
     }
 
-    fn pulse(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let sure = self.parts.leases.lease_is_valid();
-        if self.sure && !sure {
-            self.parts.residents.relinquish_ownership();
+    fn send_heartbeat(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let owns_leases = self.deps.leases.lease_is_valid();
+        if self.owns_leases && !owns_leases {
+            self.deps.services.relinquish_ownership();
         }
-        self.sure = sure;
-        let load = self.parts.residents.load();
-        self.parts.neighbours.beat(load, self.state == NodeState::Up && sure);
-        self.look_at_suspects(ctx);
+        self.owns_leases = owns_leases;
+        let load = self.deps.services.load();
+        self.deps.peer_nodes.send_heartbeat(load, self.state == NodeState::Up && owns_leases);
+        self.check_suspects(ctx);
     }
 
-    /// Asks the database whether those are dead whom nobody finds.
-    fn look_at_suspects(&mut self, ctx: &mut SupervisedContext<Self>) {
+    /// Asks the database whether the suspected nodes are dead.
+    fn check_suspects(&mut self, ctx: &mut SupervisedContext<Self>) {
         for suspect in std::mem::take(&mut self.suspects) {
-            let leases = self.parts.leases.clone();
-            let asked = async move { leases.is_dead(suspect).await };
-            ctx.spawn(asked.into_actor(self).map(move |dead, member, ctx| match dead {
-                Ok(true) => member.died(suspect, ctx),
-                Ok(false) => {} // suspected again with the next sign of life that finds nobody
+            let leases = self.deps.leases.clone();
+            let check = async move { leases.is_dead(suspect).await };
+            ctx.spawn(check.into_actor(self).map(move |is_dead, membership, ctx| match is_dead {
+                Ok(true) => membership.on_node_dead(suspect, ctx),
+                Ok(false) => {} // suspected again if the next heartbeat cannot be delivered
                 Err(error) => tracing::warn!(%error, "node liveness check failed"),
             }));
         }
     }
 
-    /// Tells what changed, and asks for what is missing.
-    fn stir(&mut self, ctx: &mut SupervisedContext<Self>) {
-        self.parts.neighbours.tell_changes();
-        for node in self.parts.neighbours.nodes_without_snapshot() {
-            if !self.learning.insert(node) {
+    /// Publishes changes and fetches missing snapshots, then waits for the next notification.
+    fn sync_peers(&mut self, ctx: &mut SupervisedContext<Self>) {
+        self.deps.peer_nodes.publish_changes();
+        for node in self.deps.peer_nodes.nodes_without_snapshot() {
+            if !self.fetching.insert(node) {
                 continue;
             }
-            let neighbours = self.parts.neighbours.clone();
-            let learn = async move { neighbours.fetch_snapshot(node).await };
-            ctx.spawn(learn.into_actor(self).map(move |learned, member, _| {
-                member.learning.remove(&node);
-                match learned {
-                    Ok((calls, since)) => {
-                        member.parts.residents.all_there(node, calls);
-                        for change in since {
-                            member.parts.residents.changed_there(node, change);
+            let peer_nodes = self.deps.peer_nodes.clone();
+            let fetch = async move { peer_nodes.fetch_snapshot(node).await };
+            ctx.spawn(fetch.into_actor(self).map(move |snapshot, membership, _| {
+                membership.fetching.remove(&node);
+                match snapshot {
+                    Ok((calls, later_changes)) => {
+                        membership.deps.services.set_remote_calls(node, calls);
+                        for change in later_changes {
+                            membership.deps.services.on_remote_change(node, change);
                         }
                     }
                     Err(error) => tracing::debug!(%error, %node, "peer snapshot fetch failed"),
                 }
             }));
         }
-        let neighbours = self.parts.neighbours.clone();
-        let stirred = async move { neighbours.changed().await };
-        ctx.spawn(stirred.into_actor(self).map(|(), member, ctx| member.stir(ctx)));
+        let peer_nodes = self.deps.peer_nodes.clone();
+        let changed = async move { peer_nodes.changed().await };
+        ctx.spawn(changed.into_actor(self).map(|(), membership, ctx| membership.sync_peers(ctx)));
     }
 
-    /// Frees the places of those who do not come back.
-    fn look_after_seats(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let residents = self.parts.residents.clone();
-        let look = async move { residents.reconcile_participants().await };
-        ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
+    /// Removes participants who do not rejoin in time.
+    fn reconcile_participants(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let services = self.deps.services.clone();
+        let reconcile = async move { services.reconcile_participants().await };
+        ctx.spawn(reconcile.into_actor(self).map(|orphaned_sessions, membership, ctx| {
             let now = Instant::now();
-            let before = std::mem::take(&mut member.adrift);
-            for session in adrift {
-                let since = before.get(&session).copied().unwrap_or(now);
+            let previously_orphaned = std::mem::take(&mut membership.orphaned_sessions);
+            for session in orphaned_sessions {
+                let since = previously_orphaned.get(&session).copied().unwrap_or(now);
                 if now - since > REJOIN_GRACE {
-                    member.parts.residents.lost(session);
+                    membership.deps.services.on_session_lost(session);
                 } else {
-                    member.adrift.insert(session, since);
+                    membership.orphaned_sessions.insert(session, since);
                 }
             }
-            if !member.parts.neighbours.is_up() {
-                member.look_at_devices(ctx); // nobody could tell us of those that were signed out
+            if !membership.deps.peer_nodes.is_up() {
+                membership.revalidate_devices(ctx); // sign-outs may not have been received
             }
-            ctx.run_later(RECONCILE_INTERVAL, Self::look_after_seats);
+            ctx.run_later(RECONCILE_INTERVAL, Self::reconcile_participants);
         }));
     }
 
-    /// Ends the sessions of devices that were signed out without our hearing of it.
-    fn look_at_devices(&self, ctx: &mut SupervisedContext<Self>) {
-        let residents = self.parts.residents.clone();
-        ctx.spawn(async move { residents.revalidate_devices().await }.into_actor(self));
+    /// Ends the sessions of devices that were signed out without this node being notified.
+    fn revalidate_devices(&self, ctx: &mut SupervisedContext<Self>) {
+        let services = self.deps.services.clone();
+        ctx.spawn(async move { services.revalidate_devices().await }.into_actor(self));
     }
 }
 
@@ -201,14 +204,14 @@ impl Actor for Membership {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.beat(ctx);
-        self.stir(ctx);
-        self.look_after_seats(ctx);
-        ctx.run_interval(CHECK_INTERVAL, Self::pulse);
+        self.write_heartbeat(ctx);
+        self.sync_peers(ctx);
+        self.reconcile_participants(ctx);
+        ctx.run_interval(CHECK_INTERVAL, Self::send_heartbeat);
     }
 }
 
-/// Nobody listens at this node, says the broker.
+/// The broker reports that this node cannot be reached.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct SuspectNode(pub NodeId);
@@ -217,14 +220,14 @@ impl Handler<SuspectNode> for Membership {
     type Result = ();
 
     fn handle(&mut self, SuspectNode(node): SuspectNode, ctx: &mut Self::Context) {
-        // No sign of life is sent for it: that would find nobody again, and at once.
+        // No heartbeat is sent to check it: that would fail again at once.
         if self.suspects.insert(node) && self.suspects.len() == 1 {
-            ctx.run_later(Duration::ZERO, Self::look_at_suspects);
+            ctx.run_later(Duration::ZERO, Self::check_suspects);
         }
     }
 }
 
-/// The bus may have lost something that was told to this node.
+/// Events sent to this node may be lost.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct BusEventsLost;
@@ -233,12 +236,12 @@ impl Handler<BusEventsLost> for Membership {
     type Result = ();
 
     fn handle(&mut self, _: BusEventsLost, ctx: &mut Self::Context) {
-        self.parts.residents.resync();
-        self.look_at_devices(ctx);
+        self.deps.services.resync();
+        self.revalidate_devices(ctx);
     }
 }
 
-/// This node takes no new rooms from now on.
+/// This node accepts no new rooms from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct LeaveCluster;
@@ -248,6 +251,6 @@ impl Handler<LeaveCluster> for Membership {
 
     fn handle(&mut self, _: LeaveCluster, ctx: &mut Self::Context) {
         self.state = NodeState::Draining;
-        self.pulse(ctx);
+        self.send_heartbeat(ctx);
     }
 }

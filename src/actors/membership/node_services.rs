@@ -1,4 +1,4 @@
-//! Who lives on a node and depends on its membership: calls and sessions; others in simulations.
+//! What depends on the membership of a node: calls and sessions, or substitutes in simulations.
 
 use base::ids::{NodeId, SessionId};
 use store::Store;
@@ -8,43 +8,43 @@ use crate::actors::sessions::EventRouter;
 use crate::cluster::BoxFuture;
 use crate::protocol::cluster::{NodeLoad, NodeStateChange, RemoteCallSummary};
 
-/// What a membership tells those who live on its node.
+/// The interface of a membership to the services of its node.
 pub trait NodeServices: Send + Sync + 'static {
-    /// What the node carries.
+    /// The load of the node.
     fn load(&self) -> NodeLoad;
-    /// The node is not sure any more that what it owns is its own.
+    /// Gives up everything the node owns, as it is no longer sure to own it.
     fn relinquish_ownership(&self);
-    /// Something was perhaps not heard: everybody is to look into the database.
+    /// Makes all sessions resync from the database, as events may be lost.
     fn resync(&self);
-    /// A node is dead.
+    /// Handles the death of a node.
     fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()>;
-    /// All calls that go on at another node.
-    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>);
-    /// Something is different about a call at another node.
-    fn changed_there(&self, node: NodeId, change: NodeStateChange);
-    /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
-    /// is dead.
+    /// Replaces the known calls of another node.
+    fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>);
+    /// Applies a change of a call on another node.
+    fn on_remote_change(&self, node: NodeId, change: NodeStateChange);
+    /// Asks the other nodes for their sessions that take part in calls of this one; returns those
+    /// whose node is dead.
     fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>>;
-    /// A session is no more.
-    fn lost(&self, session: SessionId);
-    /// Ends the sessions of devices that were signed out, and of people who were put out, without
-    /// this node's hearing of it.
+    /// A session has ended.
+    fn on_session_lost(&self, session: SessionId);
+    /// Ends the sessions of devices that were signed out, and of users who were suspended, without
+    /// this node being notified.
     fn revalidate_devices(&self) -> BoxFuture<'_, ()>;
 }
 
-/// Those of a real node.
+/// The services of a real node.
 pub struct LocalNodeServices {
-    /// The calls that go on here.
+    /// The calls of this node.
     pub calls: CallService,
-    /// The sessions that are here.
-    pub switchboard: EventRouter,
-    /// Where devices are.
+    /// Routes events to the sessions of this node.
+    pub event_router: EventRouter,
+    /// The database with devices and users.
     pub store: Store,
 }
 
 impl NodeServices for LocalNodeServices {
-    fn changed_there(&self, node: NodeId, change: NodeStateChange) {
-        self.calls.changed_there(node, change);
+    fn on_remote_change(&self, node: NodeId, change: NodeStateChange) {
+        self.calls.on_remote_change(node, change);
     }
 
     fn load(&self) -> NodeLoad {
@@ -52,40 +52,41 @@ impl NodeServices for LocalNodeServices {
     }
 
     fn relinquish_ownership(&self) {
-        self.calls.let_go();
+        self.calls.relinquish_all();
     }
 
     fn resync(&self) {
-        self.switchboard.resync_here();
+        self.event_router.resync_local();
     }
 
     fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(self.calls.node_died(node))
     }
 
-    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
-        self.calls.all_there(node, calls);
+    fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
+        self.calls.set_remote_calls(node, calls);
     }
 
     fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>> {
-        Box::pin(self.calls.look_after_seats())
+        Box::pin(self.calls.reconcile_remote_participants())
     }
 
-    fn lost(&self, session: SessionId) {
-        self.calls.lost_here(session);
+    fn on_session_lost(&self, session: SessionId) {
+        self.calls.on_session_lost_local(session);
     }
 
     fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
-        let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
+        let (devices, call_only_users) =
+            (self.event_router.local_devices(), self.event_router.local_call_only_users());
         Box::pin(async move {
             match self.store.signed_out_devices(devices).await {
-                Ok(gone) => self.switchboard.end_devices(&gone),
+                Ok(devices) => self.event_router.close_sessions_of_devices(&devices),
                 Err(error) => tracing::warn!(%error, "revoked-device check failed"),
             }
-            match self.store.suspended_users(guests).await {
-                Ok(gone) => {
-                    gone.into_iter().for_each(|user| self.switchboard.end_person_here(user))
-                }
+            match self.store.suspended_users(call_only_users).await {
+                Ok(users) => users
+                    .into_iter()
+                    .for_each(|user| self.event_router.close_user_sessions_local(user)),
                 Err(error) => tracing::warn!(%error, "suspended-user check failed"),
             }
         })

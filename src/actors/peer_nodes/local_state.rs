@@ -1,4 +1,4 @@
-//! What this node tells of itself.
+//! The state of this node as published to its peers.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,27 +11,27 @@ use crate::protocol::cluster::{
 #[derive(Default)]
 pub(super) struct LocalState {
     version: u64,
-    people: HashSet<UserId>,
+    connected_users: HashSet<UserId>,
     calls: HashMap<CallId, RemoteCallSummary>,
-    /// Noted and not yet told.
+    /// Changes that are recorded but not yet published.
     pending: Vec<NodeStateChange>,
 }
 
 impl LocalState {
-    /// Something is different; without `listeners` it is only counted, so that whoever comes to
-    /// know of it later asks for the whole.
-    pub(super) fn note(&mut self, change: NodeStateChange, listeners: bool) {
+    /// Records a change. Without `has_peers` only the version is incremented, so that a node that
+    /// joins later requests a snapshot.
+    pub(super) fn record(&mut self, change: NodeStateChange, has_peers: bool) {
         match &change {
             NodeStateChange::UserConnected(user) => {
-                self.people.insert(*user);
+                self.connected_users.insert(*user);
             }
             NodeStateChange::UserDisconnected(user) => {
-                self.people.remove(user);
+                self.connected_users.remove(user);
             }
-            NodeStateChange::Call(standing) => {
-                let old = self.calls.insert(standing.call_id, (**standing).clone());
-                if old.as_ref() == Some(&**standing) {
-                    return; // nothing that others would see
+            NodeStateChange::Call(call) => {
+                let previous = self.calls.insert(call.call_id, (**call).clone());
+                if previous.as_ref() == Some(&**call) {
+                    return; // nothing that peers would see
                 }
             }
             NodeStateChange::CallRemoved(id) => {
@@ -40,15 +40,15 @@ impl LocalState {
                 }
             }
         }
-        if listeners {
+        if has_peers {
             self.pending.push(change);
         } else {
             self.version += 1;
         }
     }
 
-    /// What is to be told now.
-    pub(super) fn changes(&mut self) -> Option<NodeStateDelta> {
+    /// Takes the changes to publish now.
+    pub(super) fn take_changes(&mut self) -> Option<NodeStateDelta> {
         if self.pending.is_empty() {
             return None;
         }
@@ -61,12 +61,12 @@ impl LocalState {
         self.version
     }
 
-    /// The whole. What is still to be told may come twice; it says how things are, not how they
-    /// differ.
+    /// The complete state. Changes that are still pending may be received twice; they state values,
+    /// not differences.
     pub(super) fn snapshot(&self) -> NodeStateSnapshot {
         NodeStateSnapshot {
             version: self.version,
-            people: self.people.iter().copied().collect(),
+            people: self.connected_users.iter().copied().collect(),
             calls: self.calls.values().cloned().collect(),
         }
     }

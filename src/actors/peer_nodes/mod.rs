@@ -1,7 +1,7 @@
-//! The other nodes: who is where, which calls go on where, and the way there.
+//! The peer nodes: which users and calls they have, and messages to them.
 //!
-//! Each node writes what is its own and tells the others what changed, counted; whoever misses a
-//! number asks for the whole. Until the whole of a node is known it is told everything.
+//! Each node publishes numbered changes of its own state; a peer that misses a number requests a
+//! snapshot. A node whose snapshot is not known yet is sent every event.
 
 mod local_state;
 mod peer_table;
@@ -25,233 +25,238 @@ use crate::protocol::cluster::{
 };
 use crate::telemetry::metrics::count_dropped_event;
 
-/// The other nodes; cheap to clone.
+/// The other nodes of the cluster; cheap to clone.
 #[derive(Clone)]
 pub struct PeerNodes(Arc<PeerNodesInner>);
 
 struct PeerNodesInner {
     bus: Arc<dyn Bus>,
-    own: Mutex<LocalState>,
-    others: Mutex<PeerTable>,
-    /// Whether there are any: most servers are alone, and then nothing here costs anything.
-    any: AtomicBool,
-    /// There is something to tell the others, or to ask them.
-    stirred: Notify,
+    local: Mutex<LocalState>,
+    peers: Mutex<PeerTable>,
+    /// Whether there are any peers: most servers run alone, and then this costs nothing.
+    has_peers: AtomicBool,
+    /// Notified when there are changes to publish or snapshots to fetch.
+    changed: Notify,
 }
 
 impl PeerNodes {
-    /// Nobody is known yet.
+    /// Creates the table without peers.
     pub fn new(bus: Arc<dyn Bus>) -> Self {
         Self(Arc::new(PeerNodesInner {
             bus,
-            own: Mutex::default(),
-            others: Mutex::default(),
-            any: AtomicBool::new(false),
-            stirred: Notify::new(),
+            local: Mutex::default(),
+            peers: Mutex::default(),
+            has_peers: AtomicBool::new(false),
+            changed: Notify::new(),
         }))
     }
 
-    /// Who wants to know of everybody who is at another node: what `greeting` makes of them is kept
-    /// until they are gone.
-    pub fn set_presence_hook(&self, greeting: RemotePresenceHook) {
-        self.others().greeting = Some(greeting);
+    /// Sets the hook that is called for every user who connects to another node; its result is kept
+    /// until the user disconnects there.
+    pub fn set_presence_hook(&self, presence_hook: RemotePresenceHook) {
+        self.peers().presence_hook = Some(presence_hook);
     }
 
-    /// This node.
-    pub fn me(&self) -> NodeId {
+    /// Id of this node.
+    pub fn local_node(&self) -> NodeId {
         self.0.bus.me()
     }
 
-    fn own(&self) -> MutexGuard<'_, LocalState> {
-        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    fn local(&self) -> MutexGuard<'_, LocalState> {
+        self.0.local.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn others(&self) -> MutexGuard<'_, PeerTable> {
-        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    fn peers(&self) -> MutexGuard<'_, PeerTable> {
+        self.0.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no other node is known.
     pub fn is_alone(&self) -> bool {
-        !self.0.any.load(Ordering::Acquire)
+        !self.0.has_peers.load(Ordering::Acquire)
     }
 
-    /// Whether the way to the others is open, both ways.
+    /// Whether the bus is connected in both directions.
     pub fn is_up(&self) -> bool {
         *self.0.bus.state().borrow() == BusState::Up
     }
 
-    /// Waits until there is something to tell or to ask.
+    /// Waits until there are changes to publish or snapshots to fetch.
     pub async fn changed(&self) {
-        self.0.stirred.notified().await;
+        self.0.changed.notified().await;
     }
 
-    fn note(&self, change: NodeStateChange) {
-        let listeners = !self.is_alone();
-        self.own().note(change, listeners);
-        if listeners {
-            self.0.stirred.notify_one();
+    fn record(&self, change: NodeStateChange) {
+        let has_peers = !self.is_alone();
+        self.local().record(change, has_peers);
+        if has_peers {
+            self.0.changed.notify_one();
         }
     }
 
-    /// The first device of somebody is here, or the last one is gone.
-    pub fn is_here(&self, user: UserId, here: bool) {
-        self.note(if here {
+    /// The first device of a user has connected to this node, or the last one has disconnected.
+    pub fn set_connected(&self, user: UserId, is_connected: bool) {
+        self.record(if is_connected {
             NodeStateChange::UserConnected(user)
         } else {
             NodeStateChange::UserDisconnected(user)
         });
     }
 
-    /// How a call that goes on here stands.
-    pub fn call_stands(&self, standing: RemoteCallSummary) {
-        self.note(NodeStateChange::Call(Box::new(standing)));
+    /// Publishes the state of a call of this node.
+    pub fn publish_call(&self, standing: RemoteCallSummary) {
+        self.record(NodeStateChange::Call(Box::new(standing)));
     }
 
-    /// A call does not go on here any more.
-    pub fn call_over(&self, id: CallId) {
-        self.note(NodeStateChange::CallRemoved(id));
+    /// Publishes that a call no longer runs on this node.
+    pub fn remove_call(&self, id: CallId) {
+        self.record(NodeStateChange::CallRemoved(id));
     }
 
-    /// All that the others are to know of this node.
+    /// The complete state of this node for its peers.
     pub fn snapshot(&self) -> NodeStateSnapshot {
-        self.own().snapshot()
+        self.local().snapshot()
     }
 
-    /// Tells the others what changed since the last time.
-    pub fn tell_changes(&self) {
-        let mut own = self.own(); // held, so that numbers go out in order
-        if let Some(changes) = own.changes() {
+    /// Publishes the changes since the last call.
+    pub fn publish_changes(&self) {
+        let mut local = self.local(); // held, so that versions are published in order
+        if let Some(changes) = local.take_changes() {
             self.publish(&NodeEvent::StateChanged(changes));
         }
     }
 
-    /// Gives every other node a sign of life.
-    pub fn beat(&self, load: NodeLoad, takes_rooms: bool) {
-        let version = self.own().version();
+    /// Sends a heartbeat to every other node.
+    pub fn send_heartbeat(&self, load: NodeLoad, takes_rooms: bool) {
+        let version = self.local().version();
         let beat = NodeEvent::Heartbeat(Heartbeat { version, load, takes_rooms });
         for node in self.nodes() {
             self.tell(node, &beat);
         }
     }
 
-    /// What another node carries, from its last sign of life.
+    /// Applies the heartbeat of another node.
     pub fn on_heartbeat(&self, from: NodeId, beat: &Heartbeat) {
-        if self.others().beat(from, beat) {
-            self.0.stirred.notify_one();
+        if self.peers().on_heartbeat(from, beat) {
+            self.0.changed.notify_one();
         }
     }
 
-    /// What changed at another node; the part that concerns calls.
+    /// Applies changes of another node and returns those that concern calls.
     pub fn on_state_delta(&self, from: NodeId, changes: NodeStateDelta) -> Vec<NodeStateChange> {
-        let Some(changes) = self.others().apply(from, changes) else {
-            self.0.stirred.notify_one(); // a number is missing
+        let Some(changes) = self.peers().apply(from, changes) else {
+            self.0.changed.notify_one(); // a version is missing
             return Vec::new();
         };
         changes
     }
 
-    /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
-    pub fn set_members(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
-        let mut others = self.others();
-        let gone = others.roster(self.me(), living);
-        self.0.any.store(!others.is_empty(), Ordering::Release);
-        if others.lacking().next().is_some() {
-            self.0.stirred.notify_one();
+    /// Sets the live nodes and returns the known ones that are not among them; the caller removes
+    /// those.
+    pub fn set_members(&self, live_nodes: &HashSet<NodeId>) -> Vec<NodeId> {
+        let mut peers = self.peers();
+        let removed = peers.set_members(self.local_node(), live_nodes);
+        self.0.has_peers.store(!peers.is_empty(), Ordering::Release);
+        if peers.without_snapshot().next().is_some() {
+            self.0.changed.notify_one();
         }
-        gone
+        removed
     }
 
-    /// A node is dead; false if that was known.
-    pub fn forget(&self, node: NodeId) -> bool {
-        let mut others = self.others();
-        let known = others.forget(node);
-        self.0.any.store(!others.is_empty(), Ordering::Release);
+    /// Removes a dead node; false if it was removed before.
+    pub fn remove(&self, node: NodeId) -> bool {
+        let mut peers = self.peers();
+        let known = peers.remove(node);
+        self.0.has_peers.store(!peers.is_empty(), Ordering::Release);
         known
     }
 
-    /// Whether this node is known to live.
-    pub fn lives(&self, node: NodeId) -> bool {
-        node == self.me() || self.others().knows(node)
+    /// Whether this node is known to be alive.
+    pub fn is_live(&self, node: NodeId) -> bool {
+        node == self.local_node() || self.peers().is_known(node)
     }
 
     /// All other nodes.
     pub fn nodes(&self) -> Vec<NodeId> {
-        self.others().nodes().collect()
+        self.peers().nodes().collect()
     }
 
-    /// The nodes of which not everything is known.
+    /// The nodes whose snapshot is not known.
     pub fn nodes_without_snapshot(&self) -> Vec<NodeId> {
-        self.others().lacking().collect()
+        self.peers().without_snapshot().collect()
     }
 
-    /// Asks a node for the whole; the calls that go on there, and what became of them since.
+    /// Fetches and applies the snapshot of a node; returns the calls of that node and their changes
+    /// since.
     ///
     /// # Errors
-    /// The bus's.
+    /// The error of the bus.
     pub async fn fetch_snapshot(
         &self,
         node: NodeId,
     ) -> Result<(Vec<RemoteCallSummary>, Vec<NodeStateChange>), BusError> {
-        let whole: NodeStateSnapshot =
+        let snapshot: NodeStateSnapshot =
             self.ask(node, &NodeRequest::Snapshot, REQUEST_TIMEOUT).await?;
-        Ok(self.others().replace(node, whole))
+        Ok(self.peers().replace(node, snapshot))
     }
 
-    /// What the nodes carry, and which take new rooms: the others.
+    /// The load of the other nodes, and whether each accepts new rooms.
     pub fn loads(&self) -> HashMap<NodeId, (NodeLoad, bool)> {
-        self.others().loads()
+        self.peers().loads()
     }
 
-    /// People who are connected elsewhere and not here.
-    pub fn remote_users(&self, is_here: impl Fn(UserId) -> bool) -> usize {
-        self.others().people().filter(|user| !is_here(**user)).count()
+    /// Number of users who are connected to another node but not to this one.
+    pub fn remote_users(&self, is_local: impl Fn(UserId) -> bool) -> usize {
+        self.peers().users().filter(|user| !is_local(**user)).count()
     }
 
-    /// Tells the sessions of these people on other nodes.
-    pub fn deliver(&self, people: &[UserId], urgency: Priority, event: impl Fn() -> RawEvent) {
+    /// Sends an event to the sessions of these users on other nodes.
+    pub fn deliver(&self, people: &[UserId], priority: Priority, event: impl Fn() -> RawEvent) {
         if self.is_alone() {
             return;
         }
-        let by_node = self.others().split(people);
-        for (node, to) in by_node {
-            self.tell(
-                node,
-                &NodeEvent::Deliver(DeliverToUsers { to, event: event(), priority: urgency }),
-            );
+        let users_by_node = self.peers().group_by_node(people);
+        for (node, to) in users_by_node {
+            self.tell(node, &NodeEvent::Deliver(DeliverToUsers { to, event: event(), priority }));
         }
     }
 
-    /// Tells the sessions of these people on other nodes how far a conversation is.
-    pub fn tell_known(&self, people: &[UserId], place: SequencePosition, passed: bool) {
+    /// Announces to the sessions of these users on other nodes how far a conversation is.
+    pub fn publish_head(&self, people: &[UserId], position: SequencePosition, is_skipped: bool) {
         if self.is_alone() {
             return;
         }
-        let by_node = self.others().split(people);
-        for (node, to) in by_node {
+        let users_by_node = self.peers().group_by_node(people);
+        for (node, to) in users_by_node {
             self.tell(
                 node,
                 &NodeEvent::ConversationAdvanced(ConversationHead {
                     to,
-                    position: place,
-                    skipped: passed,
+                    position,
+                    skipped: is_skipped,
                 }),
             );
         }
     }
 
-    /// Tells one session on another node.
-    pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
+    /// Sends an event to one session of another node.
+    pub fn deliver_to_session(
+        &self,
+        node: NodeId,
+        user: UserId,
+        session: SessionId,
+        event: RawEvent,
+    ) {
         self.tell(node, &NodeEvent::DeliverToSession(DeliverToSession { user, session, event }));
     }
 
-    /// Tells one node. What cannot be told is counted; the bus makes the other look for it.
+    /// Sends an event to one node. A failure is counted; the bus makes the other node resync.
     pub fn tell(&self, node: NodeId, event: &NodeEvent) {
         if self.0.bus.send(node, event).is_err() {
             count_dropped_event("bus");
         }
     }
 
-    /// Tells all other nodes, as [`PeerNodes::tell`].
+    /// Sends an event to all other nodes, as [`PeerNodes::tell`] does.
     pub fn publish(&self, event: &NodeEvent) {
         if self.is_alone() {
             return;
@@ -261,23 +266,23 @@ impl PeerNodes {
         }
     }
 
-    /// Asks a node; the answer has the shape that the request names.
+    /// Sends a request to a node; the reply has the type that the request defines.
     ///
     /// # Errors
-    /// The bus's; an answer of another shape counts as none.
+    /// The error of the bus; a reply of another type counts as a timeout.
     pub async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         node: NodeId,
         request: &NodeRequest,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<T, BusError> {
-        let answer = self.0.bus.request(node, request, patience).await?;
-        serde_json::from_str(&answer).map_err(|error| {
+        let reply = self.0.bus.request(node, request, timeout).await?;
+        serde_json::from_str(&reply).map_err(|error| {
             tracing::warn!(%error, "invalid reply from peer node");
             BusError::Timeout
         })
     }
 }
 
-/// How long another node may take to answer.
+/// How long another node may take to reply.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -1,4 +1,4 @@
-//! What the others have told of themselves.
+//! The state of the other nodes, as they published it.
 
 use std::any::Any;
 use std::collections::hash_map::Entry;
@@ -10,30 +10,30 @@ use crate::protocol::cluster::{
     Heartbeat, NodeLoad, NodeStateChange, NodeStateDelta, NodeStateSnapshot, RemoteCallSummary,
 };
 
-/// How many messages of changes are kept while the whole is asked for; more are asked for again.
+/// Maximum of deltas stored while a snapshot is fetched; beyond it the snapshot is fetched again.
 const MAX_EARLY_DELTAS: usize = 1000;
 
-/// Kept as long as somebody is at another node.
+/// Kept as long as a user is connected to another node.
 pub type RemotePresenceGuard = Box<dyn Any + Send + Sync>;
-/// Makes a guest of somebody who has come to another node.
+/// Creates the guard of a user who has connected to another node.
 pub type RemotePresenceHook = Box<dyn Fn(UserId) -> RemotePresenceGuard + Send + Sync>;
 
 #[derive(Default)]
 pub(super) struct PeerTable {
-    /// Who wants to know of everybody who comes and goes.
-    pub(super) greeting: Option<RemotePresenceHook>,
+    /// The hook for users who connect to other nodes.
+    pub(super) presence_hook: Option<RemotePresenceHook>,
     nodes: BTreeMap<NodeId, PeerState>,
-    /// At which of them somebody is.
-    places: HashMap<UserId, Vec<NodeId>>,
+    /// The nodes to which a user is connected.
+    nodes_of_user: HashMap<UserId, Vec<NodeId>>,
 }
 
 #[derive(Default)]
 struct PeerState {
-    /// The last of its changes that is known; `None` while the whole is not.
+    /// The last known version of its state; `None` while its snapshot is not known.
     version: Option<u64>,
-    /// Changes that came while the whole was asked for.
-    early: Vec<NodeStateDelta>,
-    people: HashMap<UserId, Option<RemotePresenceGuard>>,
+    /// Deltas received while the snapshot is fetched.
+    early_deltas: Vec<NodeStateDelta>,
+    users: HashMap<UserId, Option<RemotePresenceGuard>>,
     load: NodeLoad,
     takes_rooms: bool,
 }
@@ -43,7 +43,7 @@ impl PeerTable {
         self.nodes.is_empty()
     }
 
-    pub(super) fn knows(&self, node: NodeId) -> bool {
+    pub(super) fn is_known(&self, node: NodeId) -> bool {
         self.nodes.contains_key(&node)
     }
 
@@ -51,142 +51,154 @@ impl PeerTable {
         self.nodes.keys().copied()
     }
 
-    /// The nodes of which not everything is known.
-    pub(super) fn lacking(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.iter().filter(|(_, other)| other.version.is_none()).map(|(node, _)| *node)
+    /// The nodes whose snapshot is not known.
+    pub(super) fn without_snapshot(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().filter(|(_, peer)| peer.version.is_none()).map(|(node, _)| *node)
     }
 
-    /// A sign of life; whether something of that node is not known. Nodes of which the directory has
-    /// not told are left alone: others may share the broker.
-    pub(super) fn beat(&mut self, from: NodeId, beat: &Heartbeat) -> bool {
-        let Some(other) = self.nodes.get_mut(&from) else { return false };
-        other.load = beat.load;
-        other.takes_rooms = beat.takes_rooms;
-        if other.version != Some(beat.version) {
-            other.version = None;
+    /// Applies a heartbeat and returns whether part of the node's state is not known. Nodes that
+    /// the directory does not list are ignored: other clusters may share the broker.
+    pub(super) fn on_heartbeat(&mut self, from: NodeId, heartbeat: &Heartbeat) -> bool {
+        let Some(peer) = self.nodes.get_mut(&from) else { return false };
+        peer.load = heartbeat.load;
+        peer.takes_rooms = heartbeat.takes_rooms;
+        if peer.version != Some(heartbeat.version) {
+            peer.version = None;
         }
-        other.version.is_none()
+        peer.version.is_none()
     }
 
-    /// Takes the next changes of a node; `None` if a number is missing. Gives those about calls.
+    /// Applies the next delta of a node and returns the changes of calls; `None` if a version is
+    /// missing.
     pub(super) fn apply(
         &mut self,
         from: NodeId,
-        changes: NodeStateDelta,
+        delta: NodeStateDelta,
     ) -> Option<Vec<NodeStateChange>> {
-        let Some(other) = self.nodes.get_mut(&from) else { return Some(Vec::new()) };
-        match other.version {
-            Some(known) if changes.version == known + 1 => other.version = Some(changes.version),
-            Some(known) if changes.version <= known => return Some(Vec::new()),
+        let Some(peer) = self.nodes.get_mut(&from) else { return Some(Vec::new()) };
+        match peer.version {
+            Some(version) if delta.version == version + 1 => peer.version = Some(delta.version),
+            Some(version) if delta.version <= version => return Some(Vec::new()),
             _ => {
-                other.version = None;
-                if other.early.len() < MAX_EARLY_DELTAS {
-                    other.early.push(changes);
+                peer.version = None;
+                if peer.early_deltas.len() < MAX_EARLY_DELTAS {
+                    peer.early_deltas.push(delta);
                 }
                 return None;
             }
         }
         let mut calls = Vec::new();
-        for change in changes.changes {
+        for change in delta.changes {
             match change {
-                NodeStateChange::UserConnected(user) => self.came(from, user),
-                NodeStateChange::UserDisconnected(user) => self.went(from, user),
+                NodeStateChange::UserConnected(user) => self.user_connected(from, user),
+                NodeStateChange::UserDisconnected(user) => self.user_disconnected(from, user),
                 NodeStateChange::Call(_) | NodeStateChange::CallRemoved(_) => calls.push(change),
             }
         }
         Some(calls)
     }
 
-    /// Takes the whole of a node and what it told since; gives its calls, and what became of them.
+    /// Applies a snapshot and the deltas received since; returns the calls of the node and their
+    /// changes.
     pub(super) fn replace(
         &mut self,
         node: NodeId,
-        whole: NodeStateSnapshot,
+        snapshot: NodeStateSnapshot,
     ) -> (Vec<RemoteCallSummary>, Vec<NodeStateChange>) {
-        let calls = self.take(node, whole);
-        let other = self.nodes.get_mut(&node);
-        let early = other.map(|other| std::mem::take(&mut other.early)).unwrap_or_default();
-        let since = early.into_iter().filter_map(|changes| self.apply(node, changes));
-        (calls, since.collect::<Vec<_>>().into_iter().flatten().collect())
+        let calls = self.apply_snapshot(node, snapshot);
+        let peer = self.nodes.get_mut(&node);
+        let early_deltas =
+            peer.map(|peer| std::mem::take(&mut peer.early_deltas)).unwrap_or_default();
+        let later_changes = early_deltas.into_iter().filter_map(|delta| self.apply(node, delta));
+        (calls, later_changes.collect::<Vec<_>>().into_iter().flatten().collect())
     }
 
-    fn take(&mut self, node: NodeId, whole: NodeStateSnapshot) -> Vec<RemoteCallSummary> {
-        let people: HashSet<_> = whole.people.into_iter().collect();
-        let Some(other) = self.nodes.get_mut(&node) else { return Vec::new() };
-        other.version = Some(whole.version);
-        let gone: Vec<_> =
-            other.people.keys().filter(|user| !people.contains(user)).copied().collect();
-        for user in gone {
-            self.went(node, user);
+    fn apply_snapshot(
+        &mut self,
+        node: NodeId,
+        snapshot: NodeStateSnapshot,
+    ) -> Vec<RemoteCallSummary> {
+        let users: HashSet<_> = snapshot.people.into_iter().collect();
+        let Some(peer) = self.nodes.get_mut(&node) else { return Vec::new() };
+        peer.version = Some(snapshot.version);
+        let removed: Vec<_> =
+            peer.users.keys().filter(|user| !users.contains(user)).copied().collect();
+        for user in removed {
+            self.user_disconnected(node, user);
         }
-        for user in people {
-            self.came(node, user);
+        for user in users {
+            self.user_connected(node, user);
         }
-        whole.calls
+        snapshot.calls
     }
 
-    fn came(&mut self, node: NodeId, user: UserId) {
-        let Some(other) = self.nodes.get_mut(&node) else { return };
-        if let Entry::Vacant(place) = other.people.entry(user) {
-            place.insert(self.greeting.as_ref().map(|greet| greet(user)));
-            self.places.entry(user).or_default().push(node);
+    fn user_connected(&mut self, node: NodeId, user: UserId) {
+        let Some(peer) = self.nodes.get_mut(&node) else { return };
+        if let Entry::Vacant(vacant) = peer.users.entry(user) {
+            vacant.insert(self.presence_hook.as_ref().map(|create_guard| create_guard(user)));
+            self.nodes_of_user.entry(user).or_default().push(node);
         }
     }
 
-    fn went(&mut self, node: NodeId, user: UserId) {
-        if let Some(other) = self.nodes.get_mut(&node) {
-            other.people.remove(&user);
+    fn user_disconnected(&mut self, node: NodeId, user: UserId) {
+        if let Some(peer) = self.nodes.get_mut(&node) {
+            peer.users.remove(&user);
         }
-        if let Entry::Occupied(mut places) = self.places.entry(user) {
-            places.get_mut().retain(|place| *place != node);
-            if places.get().is_empty() {
-                places.remove();
+        if let Entry::Occupied(mut nodes) = self.nodes_of_user.entry(user) {
+            nodes.get_mut().retain(|other| *other != node);
+            if nodes.get().is_empty() {
+                nodes.remove();
             }
         }
     }
 
-    /// False if the node was not known.
-    pub(super) fn forget(&mut self, node: NodeId) -> bool {
-        let people: Option<Vec<_>> =
-            self.nodes.get(&node).map(|other| other.people.keys().copied().collect());
-        for user in people.unwrap_or_default() {
-            self.went(node, user);
+    /// Removes a node; false if it was not known.
+    pub(super) fn remove(&mut self, node: NodeId) -> bool {
+        let users: Option<Vec<_>> =
+            self.nodes.get(&node).map(|peer| peer.users.keys().copied().collect());
+        for user in users.unwrap_or_default() {
+            self.user_disconnected(node, user);
         }
         self.nodes.remove(&node).is_some()
     }
 
-    /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
-    pub(super) fn roster(&mut self, me: NodeId, living: &HashSet<NodeId>) -> Vec<NodeId> {
-        let gone = self.nodes().filter(|node| !living.contains(node)).collect();
-        for node in living.iter().filter(|node| **node != me) {
+    /// Sets the live nodes and returns the known ones that are not among them; the caller removes
+    /// those.
+    pub(super) fn set_members(
+        &mut self,
+        local_node: NodeId,
+        live_nodes: &HashSet<NodeId>,
+    ) -> Vec<NodeId> {
+        let removed = self.nodes().filter(|node| !live_nodes.contains(node)).collect();
+        for node in live_nodes.iter().filter(|node| **node != local_node) {
             self.nodes.entry(*node).or_default();
         }
-        gone
+        removed
     }
 
     pub(super) fn loads(&self) -> HashMap<NodeId, (NodeLoad, bool)> {
-        let of = |(node, other): (&NodeId, &PeerState)| (*node, (other.load, other.takes_rooms));
-        self.nodes.iter().map(of).collect()
+        let load_of = |(node, peer): (&NodeId, &PeerState)| (*node, (peer.load, peer.takes_rooms));
+        self.nodes.iter().map(load_of).collect()
     }
 
-    /// Everybody who is at one of them.
-    pub(super) fn people(&self) -> impl Iterator<Item = &UserId> {
-        self.places.keys()
+    /// All users who are connected to another node.
+    pub(super) fn users(&self) -> impl Iterator<Item = &UserId> {
+        self.nodes_of_user.keys()
     }
 
-    /// Which of these people are at which node. A node of which not everything is known may have
-    /// any of them.
-    pub(super) fn split(&self, people: &[UserId]) -> BTreeMap<NodeId, Vec<UserId>> {
+    /// Groups these users by the nodes they are connected to. A node whose snapshot is not known
+    /// may have any of them.
+    pub(super) fn group_by_node(&self, users: &[UserId]) -> BTreeMap<NodeId, Vec<UserId>> {
         let mut by_node: BTreeMap<NodeId, Vec<UserId>> = BTreeMap::new();
-        let lacking: HashSet<_> = self.lacking().collect();
-        for user in people {
-            for node in self.places.get(user).into_iter().flatten() {
-                if !lacking.contains(node) {
+        let without_snapshot: HashSet<_> = self.without_snapshot().collect();
+        for user in users {
+            for node in self.nodes_of_user.get(user).into_iter().flatten() {
+                if !without_snapshot.contains(node) {
                     by_node.entry(*node).or_default().push(*user);
                 }
             }
         }
-        by_node.extend(lacking.into_iter().map(|node| (node, people.to_vec())));
+        by_node.extend(without_snapshot.into_iter().map(|node| (node, users.to_vec())));
         by_node
     }
 }
@@ -198,45 +210,45 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever is lost on the way, once the whole was asked for the picture is right.
+        /// Whatever is lost in transit, the table is correct once a snapshot was fetched.
         #[test]
         fn peer_node_presence_converges_after_lost_updates(
             steps in prop::collection::vec((0u8..6, any::<bool>(), any::<bool>()), 1..80),
         ) {
-            let people: Vec<_> = (0..6).map(|_| UserId::new()).collect();
+            let users: Vec<_> = (0..6).map(|_| UserId::new()).collect();
             let node = NodeId::new();
-            let (mut own, mut others) = (LocalState::default(), PeerTable::default());
-            others.roster(NodeId::new(), &HashSet::from([node]));
-            others.replace(node, own.snapshot());
-            let mut here = HashSet::new();
-            for (who, comes, lost) in steps {
-                let user = people[usize::from(who)];
-                if comes { here.insert(user); } else { here.remove(&user); }
-                own.note(if comes { NodeStateChange::UserConnected(user) } else { NodeStateChange::UserDisconnected(user) }, true);
-                let changes = own.changes().unwrap();
-                if !lost && others.apply(node, changes).is_none() {
-                    let told = others.split(&people);
-                    prop_assert_eq!(told[&node].len(), people.len(), "in doubt: everybody");
-                    // The whole is answered now and arrives after what happens meanwhile.
-                    let whole = own.snapshot();
-                    own.note(NodeStateChange::UserConnected(user), true);
-                    here.insert(user);
-                    others.apply(node, own.changes().unwrap());
-                    others.replace(node, whole);
-                    let told = others.split(&people).remove(&node).unwrap_or_default();
-                    prop_assert!(told.contains(&user), "nobody is forgotten");
+            let (mut local, mut peers) = (LocalState::default(), PeerTable::default());
+            peers.set_members(NodeId::new(), &HashSet::from([node]));
+            peers.replace(node, local.snapshot());
+            let mut connected = HashSet::new();
+            for (who, connects, lost) in steps {
+                let user = users[usize::from(who)];
+                if connects { connected.insert(user); } else { connected.remove(&user); }
+                local.record(if connects { NodeStateChange::UserConnected(user) } else { NodeStateChange::UserDisconnected(user) }, true);
+                let delta = local.take_changes().unwrap();
+                if !lost && peers.apply(node, delta).is_none() {
+                    let recipients = peers.group_by_node(&users);
+                    prop_assert_eq!(recipients[&node].len(), users.len(), "without a snapshot the node gets every event");
+                    // The snapshot is taken now and arrives after later changes.
+                    let snapshot = local.snapshot();
+                    local.record(NodeStateChange::UserConnected(user), true);
+                    connected.insert(user);
+                    peers.apply(node, local.take_changes().unwrap());
+                    peers.replace(node, snapshot);
+                    let recipients = peers.group_by_node(&users).remove(&node).unwrap_or_default();
+                    prop_assert!(recipients.contains(&user), "the user is still a recipient");
                 }
             }
-            let beat = Heartbeat { version: own.version(), load: NodeLoad::default(), takes_rooms: true };
-            if others.beat(node, &beat) {
-                others.replace(node, own.snapshot());
+            let heartbeat = Heartbeat { version: local.version(), load: NodeLoad::default(), takes_rooms: true };
+            if peers.on_heartbeat(node, &heartbeat) {
+                peers.replace(node, local.snapshot());
             }
 
-            let told: HashSet<_> =
-                others.split(&people).remove(&node).unwrap_or_default().into_iter().collect();
-            prop_assert_eq!(told, here);
-            others.forget(node);
-            prop_assert!(others.split(&people).is_empty() && others.people().next().is_none());
+            let recipients: HashSet<_> =
+                peers.group_by_node(&users).remove(&node).unwrap_or_default().into_iter().collect();
+            prop_assert_eq!(recipients, connected);
+            peers.remove(node);
+            prop_assert!(peers.group_by_node(&users).is_empty() && peers.users().next().is_none());
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Presence: telling accepted contacts who is here, little and late enough to cost nothing.
+//! Presence: notifies accepted contacts who is online, batched and delayed to keep the cost low.
 //!
-//! What counts is kept beside the actor, since sessions count themselves in and out; after a
-//! restart it goes on from there. Whatever feeds it (the sessions of this node, other nodes) says
-//! only that a device of somebody came or went.
+//! The tracker is stored beside the actor, since sessions count themselves in and out; it survives
+//! a restart. Its sources (sessions of this node, other nodes) only report that a device of a user
+//! connected or disconnected.
 
 mod tracker;
 
@@ -23,47 +23,47 @@ use crate::protocol::presence::{self as wire, PresenceState};
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::PRESENCE;
 
-/// How often it is looked whether something is to be told: all that happens in between is told with
-/// one question to the database.
+/// How often pending updates are published; all updates in between share one database query.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// Of how many people something is told with one question.
+/// Maximum of users per database query.
 const MAX_USERS_PER_FLUSH: usize = 500;
 
-/// The way to presence; cheap to clone.
+/// The handle to presence; cheap to clone.
 #[derive(Clone)]
 pub struct PresenceHandle {
-    attendance: Arc<Mutex<PresenceTracker>>,
+    tracker: Arc<Mutex<PresenceTracker>>,
     clock: Clock,
 }
 
 impl PresenceHandle {
-    /// Nobody is here yet.
+    /// Creates a tracker without users. `grace` is the delay before a user counts as offline,
+    /// `pause` the minimum time between two updates of a user.
     pub fn new(clock: Clock, grace: Duration, pause: Duration) -> Self {
-        Self { attendance: Arc::new(Mutex::new(PresenceTracker::new(grace, pause))), clock }
+        Self { tracker: Arc::new(Mutex::new(PresenceTracker::new(grace, pause))), clock }
     }
 
-    /// A device of the person is here until what is given is dropped.
-    pub fn here(&self, user: UserId) -> OnlineGuard {
+    /// Counts a device of the user as connected until the guard is dropped.
+    pub fn connect(&self, user: UserId) -> OnlineGuard {
         self.lock().connected(user);
         OnlineGuard { presence: self.clone(), user }
     }
 
-    /// The person says something else of themselves.
+    /// The user changed their status.
     pub fn changed(&self, user: UserId) {
         self.lock().changed(user);
     }
 
-    /// Somebody's presence, as their contacts see it.
-    pub fn seen(&self, user: UserId, status: Option<&StatusRow>) -> wire::PresenceEvent {
-        view(user, self.lock().is_here(user), status)
+    /// The presence of a user as their contacts see it.
+    pub fn view_of(&self, user: UserId, status: Option<&StatusRow>) -> wire::PresenceEvent {
+        view(user, self.lock().is_online(user), status)
     }
 
     fn lock(&self) -> MutexGuard<'_, PresenceTracker> {
-        self.attendance.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A device that is here.
+/// Counts one device of a user as connected until it is dropped.
 pub struct OnlineGuard {
     presence: PresenceHandle,
     user: UserId,
@@ -76,88 +76,91 @@ impl Drop for OnlineGuard {
     }
 }
 
-fn view(user: UserId, here: bool, status: Option<&StatusRow>) -> wire::PresenceEvent {
+fn view(user: UserId, is_online: bool, status: Option<&StatusRow>) -> wire::PresenceEvent {
     let chosen = status.map_or(Availability::Online, |status| status.state);
     let state = match chosen {
-        Availability::Online if here => PresenceState::Online,
-        Availability::Away if here => PresenceState::Away,
+        Availability::Online if is_online => PresenceState::Online,
+        Availability::Away if is_online => PresenceState::Away,
         _ => PresenceState::Offline,
     };
-    let hides = chosen == Availability::Offline;
+    let is_hidden = chosen == Availability::Offline;
     wire::PresenceEvent {
         user_id: user,
         state,
         text: status.map(|status| status.text.clone()).unwrap_or_default(),
-        last_seen_at: status.filter(|_| !hides && !here).and_then(|status| status.last_seen_at),
+        last_seen_at: status
+            .filter(|_| !is_hidden && !is_online)
+            .and_then(|status| status.last_seen_at),
     }
 }
 
-/// The actor.
+/// The actor that publishes presence updates.
 pub struct PresenceActor {
     presence: PresenceHandle,
     store: Store,
-    switchboard: EventRouter,
+    event_router: EventRouter,
 }
 
 crate::actors::supervision::supervised!(PresenceActor);
 
 impl PresenceActor {
-    /// Tells through `switchboard` what `presence` finds.
-    pub const fn new(presence: PresenceHandle, store: Store, switchboard: EventRouter) -> Self {
-        Self { presence, store, switchboard }
+    /// Publishes through `event_router` the updates of `presence`.
+    pub const fn new(presence: PresenceHandle, store: Store, event_router: EventRouter) -> Self {
+        Self { presence, store, event_router }
     }
 
-    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let waits = self.presence.lock().is_waiting();
-        let due = if waits {
+    fn run(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let is_waiting = self.presence.lock().is_waiting();
+        let due_updates = if is_waiting {
             let now = self.presence.clock.now();
-            self.presence.lock().due(now)
+            self.presence.lock().take_due(now)
         } else {
             Vec::new()
         };
-        if due.is_empty() {
-            ctx.run_later(FLUSH_INTERVAL, Self::round);
+        if due_updates.is_empty() {
+            ctx.run_later(FLUSH_INTERVAL, Self::run);
             return;
         }
-        let (presence, store, switchboard) =
-            (self.presence.clone(), self.store.clone(), self.switchboard.clone());
+        let (presence, store, event_router) =
+            (self.presence.clone(), self.store.clone(), self.event_router.clone());
         let work = async move {
-            for some in due.chunks(MAX_USERS_PER_FLUSH) {
-                if let Err(error) = tell(&store, &switchboard, some).await {
+            for chunk in due_updates.chunks(MAX_USERS_PER_FLUSH) {
+                if let Err(error) = publish_updates(&store, &event_router, chunk).await {
                     tracing::debug!(%error, "presence publish deferred");
-                    presence.lock().again(some);
+                    presence.lock().mark_unpublished(chunk);
                 }
             }
         };
         ctx.wait(work.into_actor(self).map(|(), _, ctx| {
-            ctx.run_later(FLUSH_INTERVAL, Self::round);
+            ctx.run_later(FLUSH_INTERVAL, Self::run);
         }));
     }
 }
 
-/// Writes down who went, and tells those who may know.
-async fn tell(
+/// Stores when users went offline, and publishes the updates to the contacts who may see them.
+async fn publish_updates(
     store: &Store,
-    switchboard: &EventRouter,
-    news: &[PresenceUpdate],
+    event_router: &EventRouter,
+    updates: &[PresenceUpdate],
 ) -> Result<(), store::StoreError> {
-    let gone: Vec<_> = news.iter().filter_map(|news| Some((news.user, news.gone?))).collect();
-    if !gone.is_empty() {
-        store.update_last_seen(gone).await?;
+    let went_offline: Vec<_> =
+        updates.iter().filter_map(|update| Some((update.user, update.last_online_at?))).collect();
+    if !went_offline.is_empty() {
+        store.update_last_seen(went_offline).await?;
     }
-    let people: Vec<UserId> = news.iter().map(|news| news.user).collect();
-    let statuses = store.statuses(people.clone()).await?;
+    let users: Vec<UserId> = updates.iter().map(|update| update.user).collect();
+    let statuses = store.statuses(users.clone()).await?;
     let statuses: HashMap<UserId, &StatusRow> = statuses.iter().map(|s| (s.user_id, s)).collect();
     let mut watchers: HashMap<UserId, Vec<UserId>> = HashMap::new();
-    for (user, watcher) in store.presence_watchers(people).await? {
+    for (user, watcher) in store.presence_watchers(users).await? {
         watchers.entry(user).or_default().push(watcher);
     }
-    for news in news {
-        let mut to = watchers.remove(&news.user).unwrap_or_default();
-        to.push(news.user); // their own other devices too
-        let seen = view(news.user, news.here, statuses.get(&news.user).copied());
-        // Every node knows who is anywhere, and tells those who are with it.
-        switchboard.publish_local(&to, &OutboundEvent::new(&ServerEvent::Presence(seen)));
+    for update in updates {
+        let mut recipients = watchers.remove(&update.user).unwrap_or_default();
+        recipients.push(update.user); // their own other devices too
+        let event = view(update.user, update.is_online, statuses.get(&update.user).copied());
+        // Every node knows the presence of all users and publishes to its own sessions only.
+        event_router.publish_local(&recipients, &OutboundEvent::new(&ServerEvent::Presence(event)));
         counter!(PRESENCE).increment(1);
     }
     Ok(())
@@ -167,6 +170,6 @@ impl Actor for PresenceActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(FLUSH_INTERVAL, Self::round);
+        ctx.run_later(FLUSH_INTERVAL, Self::run);
     }
 }

@@ -1,5 +1,6 @@
-//! Who is here as others are told of it: pure. A person who goes is missed only after a grace, and
-//! of one person nothing is told more often than once in a pause, so that a flapping phone is quiet.
+//! The presence of users as published: pure. A user counts as offline only after a grace period,
+//! and at most one update per user is published within the pause, so that an unstable connection
+//! causes no noise.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,11 +8,11 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::UserId;
 
-/// Everybody of whom others were told that they are here, or soon will be.
+/// All users who were published as online, or are about to be.
 #[derive(Debug)]
 pub(super) struct PresenceTracker {
     people: HashMap<UserId, PresenceEntry>,
-    /// Those of whom something is perhaps to be told.
+    /// Users for whom an update may be due.
     pending: HashSet<UserId>,
     grace: Duration,
     pause: Duration,
@@ -19,105 +20,109 @@ pub(super) struct PresenceTracker {
 
 #[derive(Debug, Default)]
 struct PresenceEntry {
-    /// Sockets of their devices, on whichever node.
+    /// Connected devices of the user, on all nodes.
     sockets: usize,
-    /// When the last one went.
-    gone: Option<Timestamp>,
-    /// Whether others were told that they are here, and when something was told.
-    here: bool,
-    told: Option<Timestamp>,
-    /// What they say of themselves changed.
+    /// When the last one disconnected.
+    last_online_at: Option<Timestamp>,
+    /// Whether the user was published as online, and when the last update was published.
+    is_online: bool,
+    published_at: Option<Timestamp>,
+    /// The user changed their status.
     changed: bool,
 }
 
-/// Something to be told of a person.
+/// An update to be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PresenceUpdate {
-    /// Who.
+    /// The user it concerns.
     pub(super) user: UserId,
-    /// Whether they are here.
-    pub(super) here: bool,
-    /// When they were here last, if they went.
-    pub(super) gone: Option<Timestamp>,
+    /// Whether the user is online.
+    pub(super) is_online: bool,
+    /// When the user was last online, if they are offline.
+    pub(super) last_online_at: Option<Timestamp>,
 }
 
 impl PresenceTracker {
-    /// Nobody is here.
+    /// Creates a tracker without users.
     pub(super) fn new(grace: Duration, pause: Duration) -> Self {
         Self { people: HashMap::new(), pending: HashSet::new(), grace, pause }
     }
 
-    /// A device of the person came.
+    /// A device of the user connected.
     pub(super) fn connected(&mut self, user: UserId) {
-        let person = self.people.entry(user).or_default();
-        person.sockets += 1;
-        person.gone = None;
+        let entry = self.people.entry(user).or_default();
+        entry.sockets += 1;
+        entry.last_online_at = None;
         self.pending.insert(user);
     }
 
-    /// A device of the person went.
+    /// A device of the user disconnected.
     pub(super) fn disconnected(&mut self, user: UserId, now: Timestamp) {
-        let Some(person) = self.people.get_mut(&user) else { return };
-        person.sockets = person.sockets.saturating_sub(1);
-        if person.sockets == 0 {
-            person.gone = Some(now);
+        let Some(entry) = self.people.get_mut(&user) else { return };
+        entry.sockets = entry.sockets.saturating_sub(1);
+        if entry.sockets == 0 {
+            entry.last_online_at = Some(now);
             self.pending.insert(user);
         }
     }
 
-    /// The person says something else of themselves.
+    /// The user changed their status.
     pub(super) fn changed(&mut self, user: UserId) {
         self.people.entry(user).or_default().changed = true;
         self.pending.insert(user);
     }
 
-    /// Whether others were told that the person is here.
-    pub(super) fn is_here(&self, user: UserId) -> bool {
-        self.people.get(&user).is_some_and(|person| person.here)
+    /// Whether the user was published as online.
+    pub(super) fn is_online(&self, user: UserId) -> bool {
+        self.people.get(&user).is_some_and(|entry| entry.is_online)
     }
 
-    /// What is to be told now; it counts as told.
-    pub(super) fn due(&mut self, now: Timestamp) -> Vec<PresenceUpdate> {
+    /// Takes the updates that are due now; they count as published.
+    pub(super) fn take_due(&mut self, now: Timestamp) -> Vec<PresenceUpdate> {
         let (grace, pause, people) = (self.grace, self.pause, &mut self.people);
-        let mut news = Vec::new();
+        let mut updates = Vec::new();
         self.pending.retain(|user| {
-            let Some(person) = people.get_mut(user) else { return false };
-            let in_grace = person.gone.is_some_and(|gone| now.since(gone) < grace);
-            let here = person.sockets > 0 || (person.here && in_grace);
-            let quiet = person.told.is_some_and(|told| now.since(told) < pause);
-            if (here != person.here || person.changed) && !quiet {
-                let gone = if here { None } else { person.gone };
-                news.push(PresenceUpdate { user: *user, here, gone });
-                (person.here, person.told, person.changed) = (here, Some(now), false);
-                return true; // looked at once more when the pause is over
+            let Some(entry) = people.get_mut(user) else { return false };
+            let in_grace = entry
+                .last_online_at
+                .is_some_and(|last_online_at| now.since(last_online_at) < grace);
+            let is_online = entry.sockets > 0 || (entry.is_online && in_grace);
+            let in_pause =
+                entry.published_at.is_some_and(|published_at| now.since(published_at) < pause);
+            if (is_online != entry.is_online || entry.changed) && !in_pause {
+                let last_online_at = if is_online { None } else { entry.last_online_at };
+                updates.push(PresenceUpdate { user: *user, is_online, last_online_at });
+                (entry.is_online, entry.published_at, entry.changed) =
+                    (is_online, Some(now), false);
+                return true; // checked again when the pause is over
             }
-            let told = person.here == here && !person.changed && !quiet;
-            if told && !here {
+            let is_published = entry.is_online == is_online && !entry.changed && !in_pause;
+            if is_published && !is_online {
                 people.remove(user);
             }
-            !told || (here && person_waits(people, user))
+            !is_published || (is_online && may_go_offline(people, user))
         });
-        news
+        updates
     }
 
-    /// It could not be told: it is to be told again.
-    pub(super) fn again(&mut self, news: &[PresenceUpdate]) {
-        for news in news {
-            let person = self.people.entry(news.user).or_default();
-            (person.changed, person.told) = (true, None);
-            self.pending.insert(news.user);
+    /// Publishing failed: the updates are due again.
+    pub(super) fn mark_unpublished(&mut self, updates: &[PresenceUpdate]) {
+        for update in updates {
+            let entry = self.people.entry(update.user).or_default();
+            (entry.changed, entry.published_at) = (true, None);
+            self.pending.insert(update.user);
         }
     }
 
-    /// Whether anything may have to be told later.
+    /// Whether any update may become due.
     pub(super) fn is_waiting(&self) -> bool {
         !self.pending.is_empty()
     }
 }
 
-/// Whether somebody who is seen as here may be missed soon.
-fn person_waits(people: &HashMap<UserId, PresenceEntry>, user: &UserId) -> bool {
-    people.get(user).is_some_and(|person| person.sockets == 0)
+/// Whether a user who is published as online may become offline soon.
+fn may_go_offline(people: &HashMap<UserId, PresenceEntry>, user: &UserId) -> bool {
+    people.get(user).is_some_and(|entry| entry.sockets == 0)
 }
 
 #[cfg(test)]
@@ -132,82 +137,85 @@ mod tests {
         Timestamp::from_micros(0) + Duration::from_secs(seconds)
     }
 
-    fn told(all: &mut PresenceTracker, seconds: u64) -> Vec<bool> {
-        all.due(at(seconds)).into_iter().map(|news| news.here).collect()
+    fn published(tracker: &mut PresenceTracker, seconds: u64) -> Vec<bool> {
+        tracker.take_due(at(seconds)).into_iter().map(|update| update.is_online).collect()
     }
 
     #[test]
     fn online_is_published_at_once_and_offline_after_delay() {
-        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-        all.connected(bob);
-        assert_eq!(told(&mut all, 0), [true]);
-        all.connected(bob);
-        all.disconnected(bob, at(100));
-        assert!(told(&mut all, 130).is_empty(), "another device is here");
-        all.disconnected(bob, at(200));
-        assert!(told(&mut all, 219).is_empty());
-        assert!(all.is_here(bob));
-        let news = all.due(at(220));
-        assert_eq!(news, [PresenceUpdate { user: bob, here: false, gone: Some(at(200)) }]);
-        assert!(told(&mut all, 231).is_empty());
-        assert!(all.people.is_empty() && !all.is_waiting());
+        let (mut tracker, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
+        tracker.connected(bob);
+        assert_eq!(published(&mut tracker, 0), [true]);
+        tracker.connected(bob);
+        tracker.disconnected(bob, at(100));
+        assert!(published(&mut tracker, 130).is_empty(), "another device is connected");
+        tracker.disconnected(bob, at(200));
+        assert!(published(&mut tracker, 219).is_empty());
+        assert!(tracker.is_online(bob));
+        let updates = tracker.take_due(at(220));
+        assert_eq!(
+            updates,
+            [PresenceUpdate { user: bob, is_online: false, last_online_at: Some(at(200)) }]
+        );
+        assert!(published(&mut tracker, 231).is_empty());
+        assert!(tracker.people.is_empty() && !tracker.is_waiting());
     }
 
     #[test]
     fn flapping_device_is_published_once() {
-        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-        let mut heard = 0;
+        let (mut tracker, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
+        let mut updates = 0;
         for second in 0..600 {
-            all.connected(bob);
-            heard += told(&mut all, second).len();
-            all.disconnected(bob, at(second));
-            heard += told(&mut all, second).len();
+            tracker.connected(bob);
+            updates += published(&mut tracker, second).len();
+            tracker.disconnected(bob, at(second));
+            updates += published(&mut tracker, second).len();
         }
-        assert_eq!(heard, 1);
+        assert_eq!(updates, 1);
     }
 
     #[test]
     fn failed_presence_update_is_retried() {
-        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-        all.connected(bob);
-        let news = all.due(at(0));
-        all.again(&news);
-        assert_eq!(told(&mut all, 1), [true]);
+        let (mut tracker, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
+        tracker.connected(bob);
+        let updates = tracker.take_due(at(0));
+        tracker.mark_unpublished(&updates);
+        assert_eq!(published(&mut tracker, 1), [true]);
     }
 
     proptest! {
-        /// Whatever comes and goes: never two in a pause, and in the end what is true.
+        /// Whatever happens: never two updates within a pause, and the last one states the truth.
         #[test]
         fn presence_updates_are_coalesced_to_latest(
             steps in prop::collection::vec((0u8..3, 0u64..15), 0..80),
         ) {
-            let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-            let (mut now, mut sockets, mut last, mut seen) = (0, 0, None::<u64>, false);
-            let mut look = |all: &mut PresenceTracker, now| {
-                for news in all.due(at(now)) {
-                    assert!(last.is_none_or(|last| now - last >= PAUSE.as_secs()));
-                    last = Some(now);
-                    seen = news.here;
+            let (mut tracker, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
+            let (mut now, mut sockets, mut last_publish, mut seen_online) = (0, 0, None::<u64>, false);
+            let mut publish = |tracker: &mut PresenceTracker, now| {
+                for update in tracker.take_due(at(now)) {
+                    assert!(last_publish.is_none_or(|last_publish| now - last_publish >= PAUSE.as_secs()));
+                    last_publish = Some(now);
+                    seen_online = update.is_online;
                 }
-                seen
+                seen_online
             };
             for (what, wait) in steps {
                 now += wait;
                 match what {
-                    0 => { all.connected(bob); sockets += 1 }
-                    1 if sockets > 0 => { all.disconnected(bob, at(now)); sockets -= 1 }
+                    0 => { tracker.connected(bob); sockets += 1 }
+                    1 if sockets > 0 => { tracker.disconnected(bob, at(now)); sockets -= 1 }
                     1 => {}
-                    _ => all.changed(bob),
+                    _ => tracker.changed(bob),
                 }
-                look(&mut all, now);
+                publish(&mut tracker, now);
             }
             for _ in 0..60 {
                 now += 1;
-                look(&mut all, now);
+                publish(&mut tracker, now);
             }
-            prop_assert_eq!(look(&mut all, now), sockets > 0);
-            prop_assert!(!all.is_waiting());
-            prop_assert_eq!(all.people.len(), usize::from(sockets > 0));
+            prop_assert_eq!(publish(&mut tracker, now), sockets > 0);
+            prop_assert!(!tracker.is_waiting());
+            prop_assert_eq!(tracker.people.len(), usize::from(sockets > 0));
         }
     }
 }

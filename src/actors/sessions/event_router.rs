@@ -1,4 +1,4 @@
-//! The way to everybody who is here, and through the neighbours to everybody else.
+//! Routes events to the sessions of users, on this node and through its peers on all others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,213 +15,219 @@ use crate::protocol::cluster::{DeviceKey, NodeEvent};
 use crate::protocol::server::{Reconnect, ServerEvent};
 use crate::telemetry::metrics::count_dropped_event;
 
-/// Finds the sessions of people; cheap to clone.
+/// Finds the sessions of users on all nodes; cheap to clone.
 #[derive(Clone)]
 pub struct EventRouter {
     pub(super) registry: Arc<SessionRegistry>,
-    neighbours: PeerNodes,
-    /// This node goes, and its devices come back elsewhere.
-    leaving: Arc<AtomicBool>,
+    peer_nodes: PeerNodes,
+    /// Set while this node drains: its devices reconnect to other nodes.
+    draining: Arc<AtomicBool>,
 }
 
 impl EventRouter {
-    /// Nobody is here yet.
-    pub fn new(neighbours: PeerNodes) -> Self {
-        let registry = Arc::new(SessionRegistry::new(neighbours.clone()));
-        Self { registry, neighbours, leaving: Arc::default() }
+    /// Creates a router without sessions.
+    pub fn new(peer_nodes: PeerNodes) -> Self {
+        let registry = Arc::new(SessionRegistry::new(peer_nodes.clone()));
+        Self { registry, peer_nodes, draining: Arc::default() }
     }
 
-    /// Tells every session of these people, wherever it is.
-    pub fn publish(&self, people: &[UserId], event: &OutboundEvent) {
-        self.publish_local(people, event);
-        self.neighbours.deliver(people, event.urgency(), || event.raw());
+    /// Sends an event to every session of these users on all nodes.
+    pub fn publish(&self, users: &[UserId], event: &OutboundEvent) {
+        self.publish_local(users, event);
+        self.peer_nodes.deliver(users, event.priority(), || event.to_raw());
     }
 
-    /// Tells every session of these people on this node.
-    pub fn publish_local(&self, people: &[UserId], event: &OutboundEvent) {
-        for user in people {
+    /// Sends an event to every session of these users on this node.
+    pub fn publish_local(&self, users: &[UserId], event: &OutboundEvent) {
+        for user in users {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
                     return;
                 }
                 if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
                     count_dropped_event("session-full");
-                    entry.missed();
+                    entry.request_resync();
                 }
             });
         }
     }
 
-    /// Tells every session of these people how far a conversation is, without saying what was said:
-    /// whoever lacks something, and may see it, reads it.
-    pub fn publish_head(&self, people: &[UserId], place: SequencePosition) {
-        self.tell_place(people, place, false);
+    /// Announces to every session of these users how far a conversation is, without its content: a
+    /// session that lacks something, and may see it, reads it from the database.
+    pub fn publish_head(&self, users: &[UserId], place: SequencePosition) {
+        self.publish_position(users, place, false);
     }
 
-    /// Tells every session of these people that a number is not for them.
-    pub fn publish_skipped(&self, people: &[UserId], place: SequencePosition) {
-        self.tell_place(people, place, true);
+    /// Announces to every session of these users that this number of a sequence is not visible to
+    /// them.
+    pub fn publish_skipped(&self, users: &[UserId], place: SequencePosition) {
+        self.publish_position(users, place, true);
     }
 
-    fn tell_place(&self, people: &[UserId], place: SequencePosition, passed: bool) {
-        self.tell_place_here(people, place, passed);
-        self.neighbours.tell_known(people, place, passed);
+    fn publish_position(&self, users: &[UserId], place: SequencePosition, passed: bool) {
+        self.publish_head_local(users, place, passed);
+        self.peer_nodes.publish_head(users, place, passed);
     }
 
-    /// The same, on this node only.
-    pub fn tell_place_here(&self, people: &[UserId], place: SequencePosition, passed: bool) {
-        let known = ObserveHead { place, passed };
-        for user in people {
+    /// As [`EventRouter::publish_head`] and [`EventRouter::publish_skipped`], on this node only.
+    pub fn publish_head_local(&self, users: &[UserId], place: SequencePosition, passed: bool) {
+        let head = ObserveHead { position: place, is_skipped: passed };
+        for user in users {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(known) == Err(SendError::Full) {
+                if entry.actor.tell(head) == Err(SendError::Full) {
                     count_dropped_event("session-full");
-                    entry.missed();
+                    entry.request_resync();
                 }
             });
         }
     }
 
-    /// Tells one session of this node; false if it is no more. What does not fit its mailbox is
-    /// lost to it and counted: a device that is so far behind is about to be ended.
-    pub fn tell_session_here(
+    /// Sends an event to one session of this node; false if it has ended. What does not fit its
+    /// mailbox is lost and counted: a device that is so far behind is about to be disconnected.
+    pub fn send_to_local_session(
         &self,
         user: UserId,
         session: SessionId,
         event: &OutboundEvent,
     ) -> bool {
-        let Some(entry) = self.registry.one(user, session) else { return false };
+        let Some(entry) = self.registry.get(user, session) else { return false };
         if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
             count_dropped_event("session-full");
         }
         true
     }
 
-    /// Tells one session, on whichever node it is.
-    pub fn tell_session(
+    /// Sends an event to one session on the given node.
+    pub fn send_to_session(
         &self,
         node: NodeId,
         user: UserId,
         session: SessionId,
         event: &OutboundEvent,
     ) {
-        if node != self.neighbours.me() {
-            self.neighbours.deliver_to(node, user, session, event.raw());
-        } else if !self.tell_session_here(user, session, event) {
+        if node != self.peer_nodes.local_node() {
+            self.peer_nodes.deliver_to_session(node, user, session, event.to_raw());
+        } else if !self.send_to_local_session(user, session, event) {
             count_dropped_event("no-such-session");
         }
     }
 
     /// Whether a session of this node has a socket.
     pub fn is_attached(&self, user: UserId, session: SessionId) -> bool {
-        let entry = self.registry.one(user, session);
+        let entry = self.registry.get(user, session);
         entry.is_some_and(|entry| entry.attached.load(Ordering::Acquire))
     }
 
     /// Whether no other node is known.
     pub fn is_single_node(&self) -> bool {
-        self.neighbours.is_alone()
+        self.peer_nodes.is_alone()
     }
 
-    /// Whether somebody has a socket on this node.
+    /// Whether the user has a socket on this node.
     pub fn is_connected_local(&self, user: UserId) -> bool {
-        self.registry.has(user)
+        self.registry.is_connected(user)
     }
 
-    /// Whether a session of this node is there, with or without a socket.
-    pub fn is_connected_remote(&self, user: UserId, session: SessionId) -> bool {
-        self.registry.one(user, session).is_some()
+    /// Whether a session exists on this node, with or without a socket.
+    pub fn has_local_session(&self, user: UserId, session: SessionId) -> bool {
+        self.registry.get(user, session).is_some()
     }
 
-    /// Tells every session, here and elsewhere, to look into the database: news may be lost.
+    /// Makes every session of all nodes resync from the database, after a possible loss of events.
     pub fn resync(&self) {
-        self.resync_here();
-        self.neighbours.publish(&NodeEvent::Resync);
+        self.resync_local();
+        self.peer_nodes.publish(&NodeEvent::Resync);
     }
 
-    /// Tells every session of this node to look into the database.
-    pub fn resync_here(&self) {
+    /// Makes every session of this node resync from the database.
+    pub fn resync_local(&self) {
         for entry in self.registry.all() {
-            entry.missed();
+            entry.request_resync();
         }
     }
 
-    /// Ends the sessions of a device that was signed out, wherever they are.
+    /// Ends the sessions of a device that was signed out, on all nodes.
     pub fn close_device_sessions(&self, user: UserId, device: DeviceId) {
-        self.end_device_here(user, device);
-        self.neighbours.publish(&NodeEvent::DeviceSignedOut(DeviceKey { user, device }));
+        self.close_device_sessions_local(user, device);
+        self.peer_nodes.publish(&NodeEvent::DeviceSignedOut(DeviceKey { user, device }));
     }
 
-    /// Tells the other nodes that a person says something else of themselves.
+    /// Notifies the other nodes that a user changed their status.
     pub(super) fn status_changed(&self, user: UserId) {
-        self.neighbours.publish(&NodeEvent::StatusChanged(user));
+        self.peer_nodes.publish(&NodeEvent::StatusChanged(user));
     }
 
     /// Ends the sessions of a device on this node.
-    pub fn end_device_here(&self, user: UserId, device: DeviceId) {
+    pub fn close_device_sessions_local(&self, user: UserId, device: DeviceId) {
         for entry in self.registry.of_device(user, device) {
-            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
+            // fails only if it has ended already
+            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
         }
     }
 
-    /// Ends all sessions of a person, wherever they are.
+    /// Ends all sessions of a user, on all nodes.
     pub fn close_user_sessions(&self, user: UserId) {
-        self.end_person_here(user);
-        self.neighbours.publish(&NodeEvent::UserSignedOut(user));
+        self.close_user_sessions_local(user);
+        self.peer_nodes.publish(&NodeEvent::UserSignedOut(user));
     }
 
-    /// Ends all sessions of a person on this node.
-    pub fn end_person_here(&self, user: UserId) {
+    /// Ends all sessions of a user on this node.
+    pub fn close_user_sessions_local(&self, user: UserId) {
         self.registry.each(user, |entry| {
-            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
+            // fails only if it has ended already
+            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
         });
     }
 
-    /// The devices of all sessions of this node.
-    pub fn devices(&self) -> Vec<DeviceId> {
-        let own = |entry: &super::registry::SessionEntry| !entry.call_only;
-        self.registry.all().into_iter().filter(own).map(|entry| entry.device).collect()
+    /// The devices of all sessions of this node, except call-only ones.
+    pub fn local_devices(&self) -> Vec<DeviceId> {
+        let is_full_session = |entry: &super::registry::SessionEntry| !entry.call_only;
+        self.registry.all().into_iter().filter(is_full_session).map(|entry| entry.device).collect()
     }
 
-    /// Those who are here with a call token, whose device is only made for it.
-    pub fn guests(&self) -> Vec<UserId> {
-        self.registry.guests()
+    /// The users with a call-only session on this node, whose device exists only for that session.
+    pub fn local_call_only_users(&self) -> Vec<UserId> {
+        self.registry.call_only_users()
     }
 
-    /// Ends the sessions of these devices on this node: that they were signed out was missed.
-    pub fn end_devices(&self, devices: &[DeviceId]) {
+    /// Ends the sessions of these devices on this node, whose sign-out this node missed.
+    pub fn close_sessions_of_devices(&self, devices: &[DeviceId]) {
         for entry in self.registry.all() {
             if devices.contains(&entry.device) {
-                let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
+                // fails only if it has ended already
+                let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
             }
         }
     }
 
-    /// Tells every device of this node to come back after a moment, then ends every session.
+    /// Asks every device of this node to reconnect after `after_ms` milliseconds, then ends all
+    /// sessions.
     pub fn start_draining(&self, after_ms: u64) {
-        self.leaving.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::Release);
         let event = OutboundEvent::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
         for entry in self.registry.all() {
-            let _ = entry.actor.tell_control(DeliverEvent(event.clone())); // gone: nobody to tell
-            let _ = entry.actor.tell_control(EndSession(CloseReason::Leaving));
+            // fails only if the session has ended
+            let _ = entry.actor.tell_control(DeliverEvent(event.clone()));
+            let _ = entry.actor.tell_control(EndSession(CloseReason::NodeDraining));
         }
     }
 
-    /// Whether the devices of this node have been told to come back elsewhere.
-    pub fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Acquire)
+    /// Whether the devices of this node were asked to reconnect elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
-    /// People with an open socket on this node.
-    pub fn connected(&self) -> usize {
-        self.registry.people()
+    /// The number of users with an open socket on this node.
+    pub fn local_connected_users(&self) -> usize {
+        self.registry.connected_users()
     }
 
-    /// People with an open socket on any node.
-    pub fn connected_anywhere(&self) -> usize {
-        let elsewhere = self.neighbours.remote_users(|user| self.registry.has(user));
-        self.connected() + elsewhere
+    /// The number of users with an open socket on any node.
+    pub fn connected_users(&self) -> usize {
+        let remote = self.peer_nodes.remote_users(|user| self.registry.is_connected(user));
+        self.local_connected_users() + remote
     }
 }

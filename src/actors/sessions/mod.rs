@@ -1,4 +1,4 @@
-//! Sessions: what a device's socket is attached to, and the way to everybody who is here.
+//! Sessions of devices, and the routing of events to the sessions of a user on all nodes.
 
 mod cursors;
 mod event_router;
@@ -35,44 +35,44 @@ use crate::domain::chat::{self, ChatService};
 use crate::domain::{DirectedEvent, WithEvents};
 use crate::protocol::client::ClientEvent;
 
-/// The living side of the service: sessions, and the lanes they send through; cheap to clone.
+/// The realtime side of the server: sessions and the actors they talk to; cheap to clone.
 #[derive(Clone)]
 pub struct SessionService {
-    nursery: DynamicSupervisor<SessionActor>,
-    /// Who is here.
-    pub switchboard: EventRouter,
-    /// The deeds of chat.
+    supervisor: DynamicSupervisor<SessionActor>,
+    /// Routes events to sessions.
+    pub event_router: EventRouter,
+    /// The chat domain.
     pub chat: ChatService,
-    /// Where messages get their order.
-    pub lanes: ChatShards,
-    /// Who talks to whom.
+    /// The actors that order writes to conversations.
+    pub chat_shards: ChatShards,
+    /// The calls of this node and of its peers.
     pub calls: CallService,
-    /// Who is here, as others are told.
+    /// Presence as contacts see it.
     pub presence: PresenceHandle,
     config: Arc<config::SessionsConfig>,
-    /// For those who read what their device has missed.
-    reading: Arc<Semaphore>,
+    /// Permits for reading what a device has missed.
+    catch_up_permits: Arc<Semaphore>,
 }
 
-/// What a session reaches beside other sessions.
+/// The services that sessions depend on.
 pub struct SessionDeps {
-    /// The deeds of chat.
+    /// The chat domain.
     pub chat: ChatService,
-    /// Where messages get their order.
-    pub lanes: ChatShards,
-    /// Who talks to whom.
+    /// The actors that order writes to conversations.
+    pub chat_shards: ChatShards,
+    /// The calls of this node and of its peers.
     pub calls: CallService,
-    /// Who is here, as others are told.
+    /// Presence as contacts see it.
     pub presence: PresenceHandle,
 }
 
-/// Why a session cannot be had.
+/// Why a session could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The session could not be started, or ended at once.
-    #[error("no session can be opened just now: try again")]
+    #[error("no session is available at the moment, try again")]
     NotStarted,
-    /// The database.
+    /// Reading the conversations of the user failed.
     #[error(transparent)]
     Chat(#[from] chat::ChatError),
 }
@@ -97,139 +97,158 @@ impl CodedError for SessionError {
     }
 }
 
-/// A socket's hold on its session; letting go of it tells the session that the socket is gone.
+/// The attachment of a socket to its session; dropping it tells the session that the socket is
+/// gone.
 pub struct SessionHandle {
     actor: ActorRef<SessionActor>,
-    number: u64,
-    /// Names the session.
+    socket_number: u64,
+    /// Identifies the session.
     pub id: SessionId,
-    /// Whether it was waiting for its device to come back.
+    /// Whether the session existed before, waiting for its device to reconnect.
     pub resumed: bool,
 }
 
 impl SessionService {
-    /// Puts the parts together; `queue` is how long that of the database is.
+    /// Creates the service; `queue` is the capacity of the database queue.
     pub fn new(
-        nursery: DynamicSupervisor<SessionActor>,
-        switchboard: EventRouter,
-        ways: SessionDeps,
+        supervisor: DynamicSupervisor<SessionActor>,
+        event_router: EventRouter,
+        deps: SessionDeps,
         config: config::SessionsConfig,
         queue: usize,
     ) -> Self {
-        let SessionDeps { chat, lanes, calls, presence } = ways;
+        let SessionDeps { chat, chat_shards, calls, presence } = deps;
         let config = Arc::new(config);
-        let reading = Arc::new(Semaphore::new((queue / 8).max(1)));
-        Self { nursery, switchboard, chat, lanes, calls, presence, config, reading }
+        let catch_up_permits = Arc::new(Semaphore::new((queue / 8).max(1)));
+        Self {
+            supervisor,
+            event_router,
+            chat,
+            chat_shards,
+            calls,
+            presence,
+            config,
+            catch_up_permits,
+        }
     }
 
-    /// Waits until it is a session's turn to read what its device has missed, until what is given is
-    /// dropped: those who come back all at once would fill the queue of the database.
-    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        self.reading.clone().acquire_owned().await.ok() // it is never closed
+    /// Waits for a permit to read what a device has missed, to be held while reading: without it,
+    /// devices that reconnect all at once would fill the database queue.
+    async fn catch_up_permit(&self) -> Option<OwnedSemaphorePermit> {
+        self.catch_up_permits.clone().acquire_owned().await.ok() // the semaphore is never closed
     }
 
-    /// Attaches a socket to the device's waiting session, or to a new one. Events flow once
+    /// Attaches a socket to a waiting session of the device, or to a new one. Events are sent once
     /// [`SessionHandle::open`] is called.
     ///
     /// # Errors
-    /// [`SessionError`] if no session can be had.
+    /// [`SessionError`] if no session is available.
     pub async fn attach(
         &self,
-        me: Principal,
-        line: SocketHandle,
+        principal: Principal,
+        socket: SocketHandle,
     ) -> Result<SessionHandle, SessionError> {
-        // Other tabs of the device may be faster and take the session that was begun for this one,
-        // but each of them takes one only.
+        // Another socket of the device may be faster and take the session that was started for this
+        // one, but each of them takes only one.
         for _ in 0..=self.config.max_per_device {
-            for entry in self.switchboard.registry.of_device(me.user, me.device) {
+            for entry in self.event_router.registry.of_device(principal.user, principal.device) {
                 if !entry.attached.load(Ordering::Acquire)
-                    && let Some(handle) = offer(&entry.actor, line.clone()).await?
+                    && let Some(handle) = offer_socket(&entry.actor, socket.clone()).await?
                 {
                     return Ok(handle);
                 }
             }
-            if let Some(handle) = self.begin(&me, line.clone()).await? {
+            if let Some(handle) = self.start_session(&principal, socket.clone()).await? {
                 return Ok(handle);
             }
         }
         Err(SessionError::NotStarted)
     }
 
-    /// Begins a session for a socket; `None` if another socket took it, or it ended at once.
-    async fn begin(
+    /// Starts a session for a socket; `None` if another socket took it, or it ended at once.
+    async fn start_session(
         &self,
-        me: &Principal,
-        line: SocketHandle,
+        principal: &Principal,
+        socket: SocketHandle,
     ) -> Result<Option<SessionHandle>, SessionError> {
-        let (user, device) = (me.user, me.device);
+        let (user, device) = (principal.user, principal.device);
         let id = SessionId::new();
-        let seed = Arc::new(SessionInit { me: me.clone(), id, living: self.clone() });
-        let factory = move |_: &mut _| SessionActor::new(seed.clone());
-        let started = self.nursery.start(&id.to_string(), factory).await;
+        let init =
+            Arc::new(SessionInit { principal: principal.clone(), id, sessions: self.clone() });
+        let factory = move |_: &mut _| SessionActor::new(init.clone());
+        let started = self.supervisor.start(&id.to_string(), factory).await;
         let actor = started.map_err(|_| SessionError::NotStarted)?;
-        let handle = offer(&actor, line).await?;
-        // Looked at when the new one is among them, so that many at once do not all pass.
-        let mine = self.switchboard.registry.of_device(user, device);
-        for oldest in mine.iter().take(mine.len().saturating_sub(self.config.max_per_device)) {
-            let _ = oldest.actor.tell_control(EndSession(CloseReason::TooMany)); // gone already is as good
+        let handle = offer_socket(&actor, socket).await?;
+        // Checked after the new session is registered, so that concurrent sockets cannot all pass.
+        let device_sessions = self.event_router.registry.of_device(user, device);
+        for oldest in device_sessions
+            .iter()
+            .take(device_sessions.len().saturating_sub(self.config.max_per_device))
+        {
+            // fails only if it has ended already
+            let _ = oldest.actor.tell_control(EndSession(CloseReason::TooManySessions));
         }
         Ok(handle)
     }
 
-    /// A person says something else of themselves: all nodes tell those who may know.
+    /// The user changed their status: every node publishes it to the contacts.
     pub fn status_changed(&self, user: UserId) {
         self.presence.changed(user);
-        self.switchboard.status_changed(user);
+        self.event_router.status_changed(user);
     }
 
-    /// Hands a deed's news to those who are here, and gives its answer.
-    pub fn tell<T>(&self, deed: WithEvents<T>) -> T {
-        for DirectedEvent { to, event } in &deed.events {
-            self.switchboard.publish(to, &OutboundEvent::new(event));
+    /// Publishes the events of a domain operation and returns its result.
+    pub fn publish_events<T>(&self, outcome: WithEvents<T>) -> T {
+        for DirectedEvent { to, event } in &outcome.events {
+            self.event_router.publish(to, &OutboundEvent::new(event));
         }
-        deed.reply
+        outcome.reply
     }
 }
 
-/// Offers a socket; `None` if the session has one by now or is gone.
-async fn offer(
+/// Offers a socket to a session; `None` if it has one by now or has ended.
+async fn offer_socket(
     actor: &ActorRef<SessionActor>,
-    line: SocketHandle,
+    socket: SocketHandle,
 ) -> Result<Option<SessionHandle>, SessionError> {
-    let (ready, answer) = oneshot::channel();
-    if actor.ask(AttachSocket { line, ready }).await != Ok(true) {
+    let (reply_to, reply) = oneshot::channel();
+    if actor.ask(AttachSocket { socket, reply_to }).await != Ok(true) {
         return Ok(None);
     }
-    match answer.await {
+    match reply.await {
         Ok(handle) => Ok(Some(handle?)),
         Err(_) => Err(SessionError::NotStarted),
     }
 }
 
 impl SessionHandle {
-    /// The device has been told that it is in: events may flow.
+    /// Starts the flow of events, once the device was told that it is authenticated.
     pub fn open(&self) {
-        let _ = self.actor.tell_control(SocketReady(self.number)); // gone: its Drop has closed the socket
+        // fails only if the session has ended, and then it has closed the socket
+        let _ = self.actor.tell_control(SocketReady(self.socket_number));
     }
 
-    /// Passes a request on; false if the session is gone or does not keep up.
+    /// Passes a request to the session; false if it has ended or its mailbox is full.
     pub fn request(&self, id: Option<u64>, event: ClientEvent) -> bool {
         self.actor.tell(ClientRequest { id, event }).is_ok()
     }
 
-    /// Everything before the fence is on its way.
+    /// Reports that everything before the flush marker was sent.
     pub fn flushed(&self) {
-        let _ = self.actor.tell_control(SocketFlushed(self.number)); // gone: its Drop has closed the socket
+        // fails only if the session has ended, and then it has closed the socket
+        let _ = self.actor.tell_control(SocketFlushed(self.socket_number));
     }
 
-    /// Ends the session: its device turned out to be signed out.
+    /// Ends the session because its device was signed out.
     pub fn end(&self) {
-        let _ = self.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
+        // fails only if it has ended already
+        let _ = self.actor.tell_control(EndSession(CloseReason::SignedOut));
     }
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        let _ = self.actor.tell_control(DetachSocket(self.number)); // gone already is as good
+        // fails only if it has ended already
+        let _ = self.actor.tell_control(DetachSocket(self.socket_number));
     }
 }

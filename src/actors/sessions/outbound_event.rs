@@ -1,4 +1,4 @@
-//! An event on its way to many sockets: serialised once, framed once for each kind of socket.
+//! An event to be sent to many sockets: serialised once, framed once per kind of socket.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use crate::protocol::cluster::{Priority, RawEvent};
 pub use crate::protocol::cluster::{SequenceKind, SequencePosition};
 use crate::protocol::server::ServerEvent;
 
-/// Cheap to clone; all clones share the text.
+/// A serialised event; cheap to clone, as all clones share the text.
 #[derive(Clone, Debug)]
 pub struct OutboundEvent(Arc<OutboundEventInner>);
 
@@ -18,9 +18,9 @@ pub struct OutboundEvent(Arc<OutboundEventInner>);
 struct OutboundEventInner {
     name: Cow<'static, str>,
     data: Box<RawValue>,
-    urgency: Priority,
-    place: Option<SequencePosition>,
-    about: Option<i64>,
+    priority: Priority,
+    position: Option<SequencePosition>,
+    changed_seq: Option<i64>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
 }
@@ -30,7 +30,7 @@ impl OutboundEvent {
     pub fn new(event: &ServerEvent) -> Self {
         let change =
             |id, revision, seq| (Some(SequencePosition::revision(id, revision)), Some(seq));
-        let stands = match event {
+        let sequence = match event {
             ServerEvent::Message(m) => {
                 (Some(SequencePosition::message(m.conversation_id, m.seq)), None)
             }
@@ -41,75 +41,76 @@ impl OutboundEvent {
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
         let data = serde_json::value::to_raw_value(event).expect("a protocol shape serialises");
-        let urgency = match event {
+        let priority = match event {
             ServerEvent::Typing(_) => Priority::Low,
             ServerEvent::Call(_) => Priority::High,
             _ => Priority::Normal,
         };
-        Self::made(event.name().into(), data, stands, urgency)
+        Self::build(event.name().into(), data, sequence, priority)
     }
 
-    /// An event of another node.
-    pub fn of(event: RawEvent, urgency: Priority) -> Self {
-        Self::made(event.name.into(), event.data, (event.position, event.message_seq), urgency)
+    /// An event received from another node.
+    pub fn from_raw(event: RawEvent, priority: Priority) -> Self {
+        Self::build(event.name.into(), event.data, (event.position, event.message_seq), priority)
     }
 
-    /// As it travels to another node.
-    pub fn raw(&self) -> RawEvent {
-        let OutboundEventInner { name, data, place, about, .. } = &*self.0;
+    /// The form that is sent to another node.
+    pub fn to_raw(&self) -> RawEvent {
+        let OutboundEventInner { name, data, position, changed_seq, .. } = &*self.0;
         RawEvent {
             name: name.clone().into_owned(),
             data: data.clone(),
-            position: *place,
-            message_seq: *about,
+            position: *position,
+            message_seq: *changed_seq,
         }
     }
 
-    /// How much its loss would hurt.
-    pub fn urgency(&self) -> Priority {
-        self.0.urgency
+    /// Its priority on the event bus.
+    pub fn priority(&self) -> Priority {
+        self.0.priority
     }
 
-    fn made(
+    fn build(
         name: Cow<'static, str>,
         data: Box<RawValue>,
-        (place, about): (Option<SequencePosition>, Option<i64>),
-        urgency: Priority,
+        (position, changed_seq): (Option<SequencePosition>, Option<i64>),
+        priority: Priority,
     ) -> Self {
         Self(Arc::new(OutboundEventInner {
             name,
             data,
-            place,
-            about,
-            urgency,
+            position,
+            changed_seq,
+            priority,
             plain: OnceLock::new(),
             socket_io: OnceLock::new(),
         }))
     }
 
-    /// The event's name.
+    /// The event name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Where in an order of a conversation it stands, if it is a message or a change of one.
-    pub fn place(&self) -> Option<SequencePosition> {
-        self.0.place
+    /// The position in one of the sequences of a conversation, if it is a message or a change of
+    /// one.
+    pub fn position(&self) -> Option<SequencePosition> {
+        self.0.position
     }
 
-    /// The number of the message that it changes, if it changes one.
-    pub fn about(&self) -> Option<i64> {
-        self.0.about
+    /// The `seq` of the message that it changes, if it changes one.
+    pub fn changed_seq(&self) -> Option<i64> {
+        self.0.changed_seq
     }
 
-    /// As a frame on `/ws`.
-    pub fn plain(&self) -> ByteString {
+    /// The frame for `/ws`.
+    pub fn websocket_frame(&self) -> ByteString {
         let frame = || format!(r#"{{"event":"{}","data":{}}}"#, self.0.name, self.0.data).into();
         self.0.plain.get_or_init(frame).clone()
     }
 
-    /// As an Engine.IO message with a Socket.IO event in the main namespace.
-    pub fn socket_io(&self) -> ByteString {
+    /// The Engine.IO message with a Socket.IO event in the main namespace.
+    pub fn socket_io_frame(&self) -> ByteString {
         let frame = || format!(r#"42["{}",{}]"#, self.0.name, self.0.data).into();
         self.0.socket_io.get_or_init(frame).clone()
     }

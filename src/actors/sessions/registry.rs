@@ -1,4 +1,4 @@
-//! Which sessions live on this node, by person: the local half of the directory.
+//! The sessions of this node, by user.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,64 +13,64 @@ use crate::actors::supervision::ActorRef;
 
 const SHARDS: usize = 64;
 
-/// One living session.
+/// One running session.
 #[derive(Clone)]
 pub(super) struct SessionEntry {
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
-    /// It was opened with a call token: it hears of its call and of nothing else.
+    /// Opened with a call token: it receives events of its call only.
     pub(super) call_only: bool,
     /// Whether a socket is attached.
     pub(super) attached: Arc<AtomicBool>,
-    /// The session was told to look into the database and has not begun to.
-    pub(super) told: Arc<AtomicBool>,
+    /// Set while a resync message is in the mailbox of the session.
+    pub(super) resync_pending: Arc<AtomicBool>,
     pub(super) actor: ActorRef<SessionActor>,
 }
 
 impl SessionEntry {
-    /// Tells the session to look into the database, once however often this is said.
-    pub(super) fn missed(&self) {
-        if !self.told.swap(true, Ordering::AcqRel) {
-            let _ = self.actor.tell_control(Resync); // gone: nobody to tell
+    /// Asks the session to resync from the database; further calls before it begins have no effect.
+    pub(super) fn request_resync(&self) {
+        if !self.resync_pending.swap(true, Ordering::AcqRel) {
+            let _ = self.actor.tell_control(Resync); // fails only if the session has ended
         }
     }
 }
 
-/// All living sessions.
+/// All running sessions of this node.
 pub(super) struct SessionRegistry {
     shards: Vec<Mutex<HashMap<UserId, Vec<SessionEntry>>>>,
     hasher: RandomState,
-    neighbours: PeerNodes,
+    peer_nodes: PeerNodes,
 }
 
-/// Whether somebody has a socket.
-fn is_here(entries: &[SessionEntry]) -> bool {
+/// Whether the user has a socket on a session that is not call-only.
+fn is_online(entries: &[SessionEntry]) -> bool {
     entries.iter().any(|entry| !entry.call_only && entry.attached.load(Ordering::Acquire))
 }
 
 impl SessionRegistry {
-    /// Nobody yet; the neighbours hear of everybody who comes and goes.
-    pub(super) fn new(neighbours: PeerNodes) -> Self {
+    /// Creates an empty registry; `peer_nodes` are notified of users who connect and disconnect.
+    pub(super) fn new(peer_nodes: PeerNodes) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { shards, hasher: RandomState::new(), neighbours }
+        Self { shards, hasher: RandomState::new(), peer_nodes }
     }
 
-    /// A session of this person has a socket from now on, or none.
-    pub(super) fn attach(&self, user: UserId, flag: &AtomicBool, attached: bool) {
-        let shard = self.shard(user); // held, so that the neighbours hear it in the right order
+    /// Records whether a session of the user has a socket.
+    pub(super) fn attach(&self, user: UserId, attached_flag: &AtomicBool, attached: bool) {
+        let shard = self.shard(user); // held, so that peer nodes are notified in the right order
         let entries = shard.get(&user).map(Vec::as_slice).unwrap_or_default();
-        let before = is_here(entries);
-        flag.store(attached, Ordering::Release);
-        let after = is_here(entries);
+        let before = is_online(entries);
+        attached_flag.store(attached, Ordering::Release);
+        let after = is_online(entries);
         if before != after {
-            self.neighbours.is_here(user, after);
+            self.peer_nodes.set_connected(user, after);
         }
     }
 
     fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<SessionEntry>>> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let n = self.hasher.hash_one(user) as usize % SHARDS;
-        self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
+        let index = self.hasher.hash_one(user) as usize % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, user: UserId, entry: SessionEntry) {
@@ -80,10 +80,10 @@ impl SessionRegistry {
     pub(super) fn remove(&self, user: UserId, session: SessionId) {
         let mut shard = self.shard(user);
         if let Some(entries) = shard.get_mut(&user) {
-            let before = is_here(entries);
+            let before = is_online(entries);
             entries.retain(|entry| entry.session != session);
-            if before && !is_here(entries) {
-                self.neighbours.is_here(user, false);
+            if before && !is_online(entries) {
+                self.peer_nodes.set_connected(user, false);
             }
             if entries.is_empty() {
                 shard.remove(&user);
@@ -91,31 +91,31 @@ impl SessionRegistry {
         }
     }
 
-    /// Calls `with` for every session of a person, oldest first.
+    /// Calls `with` for every session of a user, oldest first.
     pub(super) fn each(&self, user: UserId, mut with: impl FnMut(&SessionEntry)) {
         if let Some(entries) = self.shard(user).get(&user) {
             entries.iter().for_each(&mut with);
         }
     }
 
-    /// One session of a person.
-    pub(super) fn one(&self, user: UserId, session: SessionId) -> Option<SessionEntry> {
+    /// One session of a user.
+    pub(super) fn get(&self, user: UserId, session: SessionId) -> Option<SessionEntry> {
         let shard = self.shard(user);
         shard.get(&user)?.iter().find(|entry| entry.session == session).cloned()
     }
 
     /// The sessions of one device, oldest first.
     pub(super) fn of_device(&self, user: UserId, device: DeviceId) -> Vec<SessionEntry> {
-        let mut found = Vec::new();
+        let mut sessions = Vec::new();
         self.each(user, |entry| {
             if entry.device == device {
-                found.push(entry.clone());
+                sessions.push(entry.clone());
             }
         });
-        found
+        sessions
     }
 
-    /// Every session there is.
+    /// All sessions of this node.
     pub(super) fn all(&self) -> Vec<SessionEntry> {
         let shards = self.shards.iter();
         shards
@@ -126,32 +126,32 @@ impl SessionRegistry {
             .collect()
     }
 
-    /// Those who have a session that was opened with a call token.
-    pub(super) fn guests(&self) -> Vec<UserId> {
-        let mut found = Vec::new();
+    /// The users of sessions that were opened with a call token.
+    pub(super) fn call_only_users(&self) -> Vec<UserId> {
+        let mut users = Vec::new();
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            let visits = shard.iter().filter(|(_, entries)| entries.iter().any(|e| e.call_only));
-            found.extend(visits.map(|(user, _)| *user));
+            let call_only = shard.iter().filter(|(_, entries)| entries.iter().any(|e| e.call_only));
+            users.extend(call_only.map(|(user, _)| *user));
         }
-        found
+        users
     }
 
-    /// Whether somebody has a socket here.
-    pub(super) fn has(&self, user: UserId) -> bool {
-        self.shard(user).get(&user).is_some_and(|entries| is_here(entries))
+    /// Whether the user has a socket on this node.
+    pub(super) fn is_connected(&self, user: UserId) -> bool {
+        self.shard(user).get(&user).is_some_and(|entries| is_online(entries))
     }
 
-    /// People with an attached socket.
-    pub(super) fn people(&self) -> usize {
-        let here = |entries: &Vec<SessionEntry>| {
+    /// The number of users with an attached socket.
+    pub(super) fn connected_users(&self) -> usize {
+        let has_socket = |entries: &Vec<SessionEntry>| {
             entries.iter().any(|entry| entry.attached.load(Ordering::Relaxed))
         };
         let shards = self.shards.iter();
         shards
             .map(|shard| {
                 let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-                shard.values().filter(|entries| here(entries)).count()
+                shard.values().filter(|entries| has_socket(entries)).count()
             })
             .sum()
     }

@@ -1,41 +1,41 @@
-//! What came before that which it follows, kept for a moment: nodes that write into one
-//! conversation at the same time are not heard in the order in which they wrote.
+//! A short-lived buffer for events that arrive before their predecessors: nodes that write to one
+//! conversation at the same time are not received in the order in which they wrote.
 
 use std::time::Duration;
 
 use super::outbound_event::{OutboundEvent, SequencePosition};
 
-/// How long what is missing may take to come before it is read from the database.
+/// How long a missing predecessor may take to arrive before it is read from the database.
 pub(super) const REORDER_TIMEOUT: Duration = Duration::from_millis(50);
-/// More is not kept: whoever lacks so much reads.
+/// Maximum of buffered events per session; beyond it the missing ones are read from the database.
 const MAX_REORDERED_EVENTS: usize = 64;
 
-/// The events of one session that came too early.
+/// The events of one session that arrived out of order.
 #[derive(Debug, Default)]
 pub(super) struct ReorderBuffer(Vec<(SequencePosition, OutboundEvent)>);
 
 impl ReorderBuffer {
-    /// Keeps an event until it is taken; false if there is no room.
-    pub(super) fn push(&mut self, place: SequencePosition, event: OutboundEvent) -> bool {
-        let room = self.0.len() < MAX_REORDERED_EVENTS;
-        if room {
-            self.0.push((place, event));
+    /// Stores an event until it is taken; false if the buffer is full.
+    pub(super) fn push(&mut self, position: SequencePosition, event: OutboundEvent) -> bool {
+        let has_room = self.0.len() < MAX_REORDERED_EVENTS;
+        if has_room {
+            self.0.push((position, event));
         }
-        room
+        has_room
     }
 
-    /// The event that follows `place`, if it is here.
+    /// Removes and returns the event that follows `position`, if it is buffered.
     pub(super) fn take_successors(
         &mut self,
-        place: SequencePosition,
+        position: SequencePosition,
     ) -> Option<(SequencePosition, OutboundEvent)> {
-        let next = SequencePosition { number: place.number + 1, ..place };
-        let found = self.0.iter().position(|(place, _)| *place == next)?;
-        Some(self.0.swap_remove(found))
+        let successor = SequencePosition { number: position.number + 1, ..position };
+        let index = self.0.iter().position(|(position, _)| *position == successor)?;
+        Some(self.0.swap_remove(index))
     }
 
-    /// Gives everything up; the places, of which some may have been passed meanwhile.
+    /// Empties the buffer and returns the positions; some of them may have been passed meanwhile.
     pub(super) fn take_expired(&mut self) -> Vec<SequencePosition> {
-        std::mem::take(&mut self.0).into_iter().map(|(place, _)| place).collect()
+        std::mem::take(&mut self.0).into_iter().map(|(position, _)| position).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What a device asks of its session, and what is answered.
+//! Requests of a device to its session, and their replies.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,114 +17,119 @@ use crate::protocol::chat::ConversationSummary;
 use crate::protocol::client::{ClientEvent, ReceiptPosition};
 use crate::telemetry::metrics::EVENTS_IN;
 
-/// Why a request did not reach its deed.
+/// Why a request was refused before it reached the domain.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum RequestError {
-    /// Too many unanswered requests.
-    #[error("too many requests are under way: wait for answers")]
-    TooManyInFlight,
-    /// A socket is opened once.
-    #[error("this socket is authenticated already")]
-    Again,
+    /// The device has too many requests without a reply.
+    #[error("too many requests in flight, wait for replies")]
+    InFlightLimitReached,
+    /// The socket is authenticated already.
+    #[error("the socket is already authenticated")]
+    AlreadyAuthenticated,
 }
 
 impl CodedError for RequestError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooManyInFlight => ErrorKind::RateLimited,
-            Self::Again => ErrorKind::Conflict,
+            Self::InFlightLimitReached => ErrorKind::RateLimited,
+            Self::AlreadyAuthenticated => ErrorKind::Conflict,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::TooManyInFlight => "event/in-flight-limit-reached",
-            Self::Again => "event/already-authenticated",
+            Self::InFlightLimitReached => "event/in-flight-limit-reached",
+            Self::AlreadyAuthenticated => "event/already-authenticated",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::TooManyInFlight).then_some(1)
+        matches!(self, Self::InFlightLimitReached).then_some(1)
     }
 }
 
-/// Answers everything but `sync`. What is sent takes its place in the queue now, not when the
-/// future is first polled, so that a device's messages keep the order in which it sent them.
+/// Handles every request except `sync`. A message is queued immediately, not when the future is
+/// first polled, so that messages of a device keep the order in which it sent them.
 pub(super) fn handle_request(
-    living: &SessionService,
+    sessions: &SessionService,
     user: UserId,
     event: ClientEvent,
 ) -> impl Future<Output = ReplyResult> + use<> {
-    let living = living.clone();
-    let sending = if let ClientEvent::SendMessage(send) = &event {
+    let sessions = sessions.clone();
+    let queued = if let ClientEvent::SendMessage(send) = &event {
         counter!(EVENTS_IN, "event" => "send_message").increment(1);
         let (conversation, message) = send.clone().split();
-        let draft = living.chat.draft(user, message);
-        Some(draft.map(|draft| living.lanes.send(conversation, draft)))
+        let draft = sessions.chat.draft(user, message);
+        Some(draft.map(|draft| sessions.chat_shards.send(conversation, draft)))
     } else {
         None
     };
     async move {
-        match (event, sending) {
-            (_, Some(sending)) => {
-                let said = match sending {
-                    Ok(sending) => sending.await,
+        match (event, queued) {
+            (_, Some(queued)) => {
+                let outcome = match queued {
+                    Ok(queued) => queued.await,
                     Err(error) => Err(error),
                 };
-                json_or(said.map(chat::SendMessageOutcome::into_message))
+                json_result(outcome.map(chat::SendMessageOutcome::into_message))
             }
-            (ClientEvent::Ack(at), _) => {
-                mark(&living, user, at, ReceiptKind::Delivered, "ack").await
+            (ClientEvent::Ack(position), _) => {
+                set_receipt(&sessions, user, position, ReceiptKind::Delivered, "ack").await
             }
-            (ClientEvent::Read(at), _) => mark(&living, user, at, ReceiptKind::Read, "read").await,
+            (ClientEvent::Read(position), _) => {
+                set_receipt(&sessions, user, position, ReceiptKind::Read, "read").await
+            }
             (ClientEvent::Typing(typing), _) => {
                 counter!(EVENTS_IN, "event" => "typing").increment(1);
-                tell(&living, living.chat.typing(user, typing.conversation_id).await)
+                publish_result(&sessions, sessions.chat.typing(user, typing.conversation_id).await)
             }
-            // What is no deed of chat goes another way.
+            // These are handled elsewhere.
             (
                 ClientEvent::Authenticate(_)
                 | ClientEvent::Sync(_)
                 | ClientEvent::SendMessage(_)
                 | ClientEvent::Call(_),
                 _,
-            ) => Err(Arc::new(RequestError::Again) as _),
+            ) => Err(Arc::new(RequestError::AlreadyAuthenticated) as _),
         }
     }
 }
 
-async fn mark(
-    living: &SessionService,
+async fn set_receipt(
+    sessions: &SessionService,
     user: UserId,
-    at: ReceiptPosition,
+    position: ReceiptPosition,
     receipt: ReceiptKind,
     name: &'static str,
 ) -> ReplyResult {
     counter!(EVENTS_IN, "event" => name).increment(1);
-    tell(living, living.chat.set_receipt(user, at.conversation_id, receipt, at.seq).await)
+    publish_result(
+        sessions,
+        sessions.chat.set_receipt(user, position.conversation_id, receipt, position.seq).await,
+    )
 }
 
-fn tell<T: Serialize>(
-    living: &SessionService,
-    deed: Result<WithEvents<T>, chat::ChatError>,
+fn publish_result<T: Serialize>(
+    sessions: &SessionService,
+    outcome: Result<WithEvents<T>, chat::ChatError>,
 ) -> ReplyResult {
-    json_or(deed.map(|deed| living.tell(deed)))
+    json_result(outcome.map(|outcome| sessions.publish_events(outcome)))
 }
 
-fn json_or<T: Serialize>(answer: Result<T, chat::ChatError>) -> ReplyResult {
+fn json_result<T: Serialize>(answer: Result<T, chat::ChatError>) -> ReplyResult {
     match answer {
         Ok(answer) => json(&answer),
         Err(error) => Err(Arc::new(error)),
     }
 }
 
-/// The JSON of an answer.
+/// The JSON of a reply.
 pub(super) fn json<T: Serialize>(answer: &T) -> ReplyResult {
     #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
     Ok(serde_json::to_string(answer).expect("a protocol shape serialises"))
 }
 
-/// Every conversation of a person, page by page.
+/// Every conversation of a user, read page by page.
 pub(super) async fn all_conversations(
     chat: &ChatService,
     user: UserId,

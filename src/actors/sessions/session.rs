@@ -1,7 +1,7 @@
-//! The session of one device: identity, place in every conversation, requests under way.
+//! The session of one device: identity, delivery cursors of every conversation, requests in flight.
 //!
-//! It outlives its socket for a while and is found again. If it fails nothing is lost: its socket
-//! ends, the database is the truth, and a device that comes back tells what it has.
+//! It outlives its socket for the resume window. A failure loses nothing: its socket is closed, the
+//! database is the source of truth, and a device that reconnects sends its cursors.
 
 mod catch_up;
 mod messages;
@@ -34,93 +34,94 @@ use crate::actors::supervision::SupervisedContext;
 use crate::domain::accounts::Principal;
 use crate::telemetry::metrics::{EVENTS_OUT, GaugeGuard, SESSIONS, count_dropped_event};
 
-/// How long a session waits before it asks a database again that did not answer.
+/// Base delay before a failed read from the database is retried.
 const CATCH_UP_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// What a session is made of, now and after any restart.
+/// What a session is built from, at its start and after a restart.
 pub(super) struct SessionInit {
-    pub(super) me: Principal,
+    pub(super) principal: Principal,
     pub(super) id: SessionId,
-    pub(super) living: SessionService,
+    pub(super) sessions: SessionService,
 }
 
-/// The actor.
+/// The actor that serves one session.
 pub struct SessionActor {
-    seed: Arc<SessionInit>,
+    init: Arc<SessionInit>,
     attached: Arc<AtomicBool>,
-    line: Option<SocketHandle>,
-    /// Counts sockets, so that the farewell of an old one does not detach a new one.
-    line_number: u64,
-    /// How far what is said has come on this socket, and how far what became of it.
-    said: DeliveryCursors,
-    changed: DeliveryCursors,
-    /// What came before that which it follows, and whether it is to be given up in a moment.
-    early: ReorderBuffer,
-    impatient: bool,
-    /// Others are told that the person is here.
-    here: Option<OnlineGuard>,
-    loaded: bool,
-    /// A page is being read, or the socket has not passed on the last one.
-    reading: bool,
-    /// The device knows that it is in.
-    opened: bool,
+    socket: Option<SocketHandle>,
+    /// Counts sockets, so that the detachment of an old one does not detach a new one.
+    socket_number: u64,
+    /// Delivery cursors of the messages, and of the changes of messages.
+    message_cursors: DeliveryCursors,
+    change_cursors: DeliveryCursors,
+    /// Events that wait for their predecessors, and whether the timeout for them is running.
+    reorder_buffer: ReorderBuffer,
+    reorder_timer_running: bool,
+    /// Counts the user as online while it exists.
+    online_guard: Option<OnlineGuard>,
+    is_loaded: bool,
+    /// A page is being read, or the socket has not yet sent the last one.
+    is_reading: bool,
+    /// The device was told that it is authenticated.
+    is_opened: bool,
     /// A `sync` is being answered.
-    syncing: bool,
+    is_syncing: bool,
     in_flight: usize,
-    /// Shared with the registry: a look into the database is on its way.
-    told: Arc<AtomicBool>,
+    /// Shared with the registry: a resync message is in the mailbox.
+    resync_pending: Arc<AtomicBool>,
     timer: Option<SpawnHandle>,
-    /// Ends when what was last asked of calls is answered: they are asked one after the other.
-    last_call: Option<oneshot::Receiver<()>>,
+    /// Completes when the previous call request is answered: call requests run one after the other.
+    previous_call: Option<oneshot::Receiver<()>>,
     _present: GaugeGuard,
 }
 
 crate::actors::supervision::supervised!(SessionActor);
 
 impl SessionActor {
-    pub(super) fn new(seed: Arc<SessionInit>) -> Self {
+    pub(super) fn new(init: Arc<SessionInit>) -> Self {
         Self {
-            seed,
+            init,
             attached: Arc::default(),
-            line: None,
-            line_number: 0,
-            said: DeliveryCursors::default(),
-            changed: DeliveryCursors::default(),
-            early: ReorderBuffer::default(),
-            impatient: false,
-            here: None,
-            loaded: false,
-            reading: false,
-            opened: false,
-            syncing: false,
+            socket: None,
+            socket_number: 0,
+            message_cursors: DeliveryCursors::default(),
+            change_cursors: DeliveryCursors::default(),
+            reorder_buffer: ReorderBuffer::default(),
+            reorder_timer_running: false,
+            online_guard: None,
+            is_loaded: false,
+            is_reading: false,
+            is_opened: false,
+            is_syncing: false,
             in_flight: 0,
-            told: Arc::default(),
+            resync_pending: Arc::default(),
             timer: None,
-            last_call: None,
+            previous_call: None,
             _present: GaugeGuard::new(SESSIONS, "any"),
         }
     }
 
-    fn cursors(&mut self, order: SequenceKind) -> &mut DeliveryCursors {
-        match order {
-            SequenceKind::Messages => &mut self.said,
-            SequenceKind::Revisions => &mut self.changed,
+    fn cursors(&mut self, sequence: SequenceKind) -> &mut DeliveryCursors {
+        match sequence {
+            SequenceKind::Messages => &mut self.message_cursors,
+            SequenceKind::Revisions => &mut self.change_cursors,
         }
     }
 
-    fn living(&self) -> &SessionService {
-        &self.seed.living
+    fn sessions(&self) -> &SessionService {
+        &self.init.sessions
     }
 
-    /// Sends down; a socket that does not keep up is ended, the session waits for its return.
-    fn send(&mut self, down: SocketCommand, ctx: &mut SupervisedContext<Self>) -> bool {
-        let Some(line) = &self.line else { return false };
-        match line.send(down) {
+    /// Sends to the socket; a slow consumer is closed, and the session waits for its device to
+    /// reconnect.
+    fn send(&mut self, command: SocketCommand, ctx: &mut SupervisedContext<Self>) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        match socket.send(command) {
             Ok(()) => true,
-            Err(blocked) => {
-                if blocked == SocketSendError::Slow {
+            Err(error) => {
+                if error == SocketSendError::QueueFull {
                     count_dropped_event("slow-socket");
-                    line.close(CloseReason::Slow);
+                    socket.close(CloseReason::SlowConsumer);
                 }
                 self.detach(ctx);
                 false
@@ -129,31 +130,31 @@ impl SessionActor {
     }
 
     fn send_event(&mut self, event: OutboundEvent, ctx: &mut SupervisedContext<Self>) -> bool {
-        let name = event.clone();
-        let sent = self.send(SocketCommand::Event(event), ctx);
-        if sent {
-            counter!(EVENTS_OUT, "event" => name.name().to_owned()).increment(1);
+        let sent_event = event.clone();
+        let is_sent = self.send(SocketCommand::Event(event), ctx);
+        if is_sent {
+            counter!(EVENTS_OUT, "event" => sent_event.name().to_owned()).increment(1);
         }
-        sent
+        is_sent
     }
 
-    fn reply(&mut self, id: Option<u64>, answer: ReplyResult, ctx: &mut SupervisedContext<Self>) {
-        if id.is_some() || answer.is_err() {
-            self.send(SocketCommand::Reply { id, answer }, ctx);
+    fn reply(&mut self, id: Option<u64>, result: ReplyResult, ctx: &mut SupervisedContext<Self>) {
+        if id.is_some() || result.is_err() {
+            self.send(SocketCommand::Reply { id, result }, ctx);
         }
     }
 
     fn detach(&mut self, ctx: &mut SupervisedContext<Self>) {
-        self.line = None;
-        self.here = None;
-        self.is_attached(false);
-        self.restart_timer(self.living().config.resume_window(), ctx, |_, ctx| ctx.stop());
+        self.socket = None;
+        self.online_guard = None;
+        self.set_attached(false);
+        self.restart_timer(self.sessions().config.resume_window(), ctx, |_, ctx| ctx.stop());
     }
 
-    /// Whether it has a socket, for everybody who asks.
-    fn is_attached(&self, attached: bool) {
-        let user = self.seed.me.user;
-        self.living().switchboard.registry.attach(user, &self.attached, attached);
+    /// Publishes in the registry whether the session has a socket.
+    fn set_attached(&self, attached: bool) {
+        let user = self.init.principal.user;
+        self.sessions().event_router.registry.attach(user, &self.attached, attached);
     }
 
     fn restart_timer(
@@ -172,41 +173,43 @@ impl SessionActor {
         }
     }
 
-    /// Asks the database how far every conversation is.
+    /// Reads from the database how far every conversation is.
     fn load(&mut self, ctx: &mut SupervisedContext<Self>, reply: Option<AttachSocketReply>) {
-        let chat = self.living().chat.clone();
-        let user = self.seed.me.user;
-        let number = self.line_number;
-        let call_only = self.seed.me.call_grant.is_some();
+        let chat = self.sessions().chat.clone();
+        let user = self.init.principal.user;
+        let socket_number = self.socket_number;
+        let call_only = self.init.principal.call_grant.is_some();
         let positions =
             async move { if call_only { Ok(Vec::new()) } else { chat.positions(user).await } };
         let done = positions.into_actor(self).map(move |positions, session, ctx| {
-            let current = number == session.line_number && session.line.is_some();
-            let loaded = positions.map(|positions| {
-                let fresh = !session.loaded;
-                let said = positions.iter().map(|p| (p.conversation, p.last_seq, p.joined_seq));
-                session.said.load(&said.collect::<Vec<_>>(), fresh);
-                let changed = positions.iter().map(|p| (p.conversation, p.revision, 0));
-                session.changed.load(&changed.collect::<Vec<_>>(), fresh);
-                session.loaded = true;
-                session.said.seek_gaps();
-                session.changed.seek_gaps();
-                session.pump(ctx);
+            let is_current = socket_number == session.socket_number && session.socket.is_some();
+            let is_loaded = positions.map(|positions| {
+                let is_new_session = !session.is_loaded;
+                let message_cursors =
+                    positions.iter().map(|p| (p.conversation, p.last_seq, p.joined_seq));
+                session.message_cursors.load(&message_cursors.collect::<Vec<_>>(), is_new_session);
+                let change_cursors = positions.iter().map(|p| (p.conversation, p.revision, 0));
+                session.change_cursors.load(&change_cursors.collect::<Vec<_>>(), is_new_session);
+                session.is_loaded = true;
+                session.message_cursors.seek_gaps();
+                session.change_cursors.seek_gaps();
+                session.read_next_gap(ctx);
             });
-            match (reply, loaded) {
+            match (reply, is_loaded) {
                 (Some(reply), Ok(())) => {
-                    let handle = session.handle(number, ctx);
-                    let _ = reply.send(Ok(handle)); // a handle nobody takes detaches by itself
+                    let handle = session.handle(socket_number, ctx);
+                    // a handle that nobody takes detaches when dropped
+                    let _ = reply.send(Ok(handle));
                 }
                 (Some(reply), Err(error)) => {
-                    if current {
+                    if is_current {
                         session.detach(ctx);
                     }
-                    let _ = reply.send(Err(error)); // gone: nobody to tell
+                    let _ = reply.send(Err(error)); // fails only if the caller has left
                 }
-                (None, Err(_)) if current => {
-                    ctx.run_later(session.pause(), move |session, ctx| {
-                        if number == session.line_number {
+                (None, Err(_)) if is_current => {
+                    ctx.run_later(session.retry_delay(), move |session, ctx| {
+                        if socket_number == session.socket_number {
                             session.load(ctx, None);
                         }
                     });
@@ -217,22 +220,27 @@ impl SessionActor {
         ctx.spawn(done);
     }
 
-    fn handle(&self, number: u64, ctx: &SupervisedContext<Self>) -> SessionHandle {
-        SessionHandle { actor: ctx.self_ref(), number, id: self.seed.id, resumed: number > 1 }
+    fn handle(&self, socket_number: u64, ctx: &SupervisedContext<Self>) -> SessionHandle {
+        SessionHandle {
+            actor: ctx.self_ref(),
+            socket_number,
+            id: self.init.id,
+            resumed: socket_number > 1,
+        }
     }
 
-    /// How long to wait before a database that did not answer is asked again: not the same for all
-    /// sessions, so that they do not come at once.
-    fn pause(&self) -> Duration {
-        let share = u32::from(self.seed.id.uuid().as_bytes()[15]);
-        CATCH_UP_RETRY_DELAY + CATCH_UP_RETRY_DELAY * share / 256
+    /// The delay before a failed read is retried: 500 ms to 1 s, derived from the session id so
+    /// that sessions do not retry all at once.
+    fn retry_delay(&self) -> Duration {
+        let fraction = u32::from(self.init.id.uuid().as_bytes()[15]);
+        CATCH_UP_RETRY_DELAY + CATCH_UP_RETRY_DELAY * fraction / 256
     }
 
-    /// Messages flow from now on.
-    fn release(&mut self, ctx: &mut SupervisedContext<Self>) {
-        self.said.release();
-        self.changed.release();
-        self.pump(ctx);
+    /// Ends holding: messages are sent from now on.
+    fn stop_holding(&mut self, ctx: &mut SupervisedContext<Self>) {
+        self.message_cursors.stop_holding();
+        self.change_cursors.stop_holding();
+        self.read_next_gap(ctx);
     }
 }
 
@@ -241,25 +249,25 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let entry = SessionEntry {
-            session: self.seed.id,
-            device: self.seed.me.device,
-            call_only: self.seed.me.call_grant.is_some(),
+            session: self.init.id,
+            device: self.init.principal.device,
+            call_only: self.init.principal.call_grant.is_some(),
             attached: self.attached.clone(),
-            told: self.told.clone(),
+            resync_pending: self.resync_pending.clone(),
             actor: ctx.self_ref(),
         };
-        self.living().switchboard.registry.add(self.seed.me.user, entry);
-        self.restart_timer(self.living().config.resume_window(), ctx, |_, ctx| ctx.stop());
+        self.sessions().event_router.registry.add(self.init.principal.user, entry);
+        self.restart_timer(self.sessions().config.resume_window(), ctx, |_, ctx| ctx.stop());
     }
 }
 
-/// However a session ends, its socket learns of it and nobody finds it any more.
+/// However a session ends, its socket is closed and it is removed from the registry.
 impl Drop for SessionActor {
     fn drop(&mut self) {
-        self.living().switchboard.registry.remove(self.seed.me.user, self.seed.id);
-        self.living().calls.lost(self.seed.id);
-        if let Some(line) = &self.line {
-            line.close(CloseReason::Lost);
+        self.sessions().event_router.registry.remove(self.init.principal.user, self.init.id);
+        self.sessions().calls.on_session_lost(self.init.id);
+        if let Some(socket) = &self.socket {
+            socket.close(CloseReason::SessionLost);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A session's view of its socket: what may be sent down, and how a slow one is noticed.
+//! A session's handle to its socket: what can be sent, and how a slow consumer is detected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,94 +7,99 @@ use base::error::CodedError;
 
 use super::outbound_event::OutboundEvent;
 
-/// What was answered to a request: JSON, or why not.
+/// The result of a request: the JSON of the reply, or the error.
 pub type ReplyResult = Result<String, Arc<dyn CodedError + Send + Sync>>;
 
-/// What a session tells its socket.
+/// A command from a session to its socket.
 #[derive(Clone, Debug)]
 pub enum SocketCommand {
-    /// Something happened.
+    /// Send an event to the device.
     Event(OutboundEvent),
-    /// The answer to the request with this id; without an id only failures are worth telling.
+    /// The reply to the request with this id; a request without an id gets a reply only if it
+    /// failed.
     Reply {
-        /// As the device numbered it.
+        /// The request id chosen by the device.
         id: Option<u64>,
-        /// What came of it.
-        answer: ReplyResult,
+        /// The JSON of the reply, or the error.
+        result: ReplyResult,
     },
-    /// To be answered with [`super::SessionHandle::flushed`] once all before it is on its way.
-    Fence,
-    /// The end of the socket.
+    /// To be confirmed with [`super::SessionHandle::flushed`] once everything before it was sent.
+    FlushMarker,
+    /// Close the socket.
     Close(CloseReason),
 }
 
-/// Why a socket ends.
+/// Why a socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The device was signed out, or its person suspended.
+    /// The device was signed out, or its user suspended.
     SignedOut,
-    /// It does not read what it is sent.
-    Slow,
+    /// The device does not read what it is sent: its send queue is full.
+    SlowConsumer,
     /// The device opened more sessions than it may have.
-    TooMany,
-    /// The session failed or was stopped; the device may come back.
-    Lost,
-    /// The node goes away.
-    Leaving,
-    /// It did not say who it is in time.
-    Nameless,
-    /// It broke the limits again and again.
+    TooManySessions,
+    /// The session failed or was stopped; the device may reconnect.
+    SessionLost,
+    /// The node shuts down.
+    NodeDraining,
+    /// The device did not authenticate in time.
+    NotAuthenticated,
+    /// The device exceeded the rate limits repeatedly.
     Abuse,
     /// A frame was too large.
     TooLarge,
-    /// It stopped answering pings.
-    Silent,
-    /// What it sent is not the protocol.
-    Garbled,
+    /// The device stopped answering pings.
+    PingTimeout,
+    /// The device sent something that is not valid in the protocol.
+    InvalidFrame,
 }
 
 impl CloseReason {
-    /// The close code (RFC 6455 §7.4.1).
+    /// The WebSocket close code (RFC 6455 §7.4.1).
     pub const fn code(self) -> u16 {
         match self {
-            Self::SignedOut | Self::Slow | Self::TooMany | Self::Nameless | Self::Abuse => 1008,
+            Self::SignedOut
+            | Self::SlowConsumer
+            | Self::TooManySessions
+            | Self::NotAuthenticated
+            | Self::Abuse => 1008,
             Self::TooLarge => 1009,
-            Self::Lost => 1011,
-            Self::Leaving => 1012,
-            Self::Silent => 1001,
-            Self::Garbled => 1007,
+            Self::SessionLost => 1011,
+            Self::NodeDraining => 1012,
+            Self::PingTimeout => 1001,
+            Self::InvalidFrame => 1007,
         }
     }
 
-    /// The reason, as the close frame and the metric carry it.
+    /// The reason as text, for the close frame and the metric label.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::SignedOut => "signed-out",
-            Self::Slow => "slow",
-            Self::TooMany => "too-many-sessions",
-            Self::Lost => "session-lost",
-            Self::Leaving => "leaving",
-            Self::Nameless => "not-authenticated",
+            Self::SlowConsumer => "slow",
+            Self::TooManySessions => "too-many-sessions",
+            Self::SessionLost => "session-lost",
+            Self::NodeDraining => "leaving",
+            Self::NotAuthenticated => "not-authenticated",
             Self::Abuse => "abuse",
             Self::TooLarge => "too-large",
-            Self::Silent => "silent",
-            Self::Garbled => "garbled",
+            Self::PingTimeout => "silent",
+            Self::InvalidFrame => "garbled",
         }
     }
 }
 
-/// The socket's queue is full, or the socket is gone.
+/// Why nothing was sent to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketSendError {
-    /// The device does not read.
-    Slow,
-    /// There is no socket any more.
-    Gone,
+    /// Its send queue is full: the device does not read.
+    QueueFull,
+    /// The socket is closed.
+    Closed,
 }
 
 type SocketSender = dyn Fn(SocketCommand) -> Result<(), SocketSendError> + Send + Sync;
 
-/// The way down to one socket; cheap to clone.
+/// The sending side of one socket; cheap to clone.
 #[derive(Clone)]
 pub struct SocketHandle {
     send: Arc<SocketSender>,
@@ -102,7 +107,7 @@ pub struct SocketHandle {
 }
 
 impl SocketHandle {
-    /// `send` must be bounded and must not wait; `close` must get through even if `send` cannot.
+    /// `send` must be bounded and must not block; `close` must succeed even if `send` fails.
     pub fn new(
         send: impl Fn(SocketCommand) -> Result<(), SocketSendError> + Send + Sync + 'static,
         close: impl Fn(CloseReason) + Send + Sync + 'static,
@@ -110,22 +115,22 @@ impl SocketHandle {
         Self { send: Arc::new(send), close: Arc::new(close) }
     }
 
-    /// Sends down.
+    /// Queues a command for the socket.
     ///
     /// # Errors
     /// [`SocketSendError`]; nothing was queued then.
-    pub fn send(&self, down: SocketCommand) -> Result<(), SocketSendError> {
-        (self.send)(down)
+    pub fn send(&self, command: SocketCommand) -> Result<(), SocketSendError> {
+        (self.send)(command)
     }
 
-    /// Ends the socket.
-    pub fn close(&self, why: CloseReason) {
-        (self.close)(why);
+    /// Closes the socket.
+    pub fn close(&self, reason: CloseReason) {
+        (self.close)(reason);
     }
 }
 
 impl fmt::Debug for SocketHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Line")
+        f.write_str("SocketHandle")
     }
 }

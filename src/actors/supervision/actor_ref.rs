@@ -1,4 +1,4 @@
-//! `ActorRef`: how everybody else speaks to a supervised actor.
+//! `ActorRef`: the handle through which others send messages to a supervised actor.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,22 +13,22 @@ use tokio::sync::oneshot;
 use super::context::SupervisedContext;
 use super::mailbox::{Envelope, Mailbox};
 
-/// Why a message had no effect, or no known one.
+/// Why a message was not handled, or why it is unknown whether it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The mailbox is full: the message was not accepted.
+    /// The mailbox is full; the message was not accepted.
     #[error("the mailbox is full")]
     Full,
-    /// The actor was stopped or has ended: the message was certainly not handled.
-    #[error("the actor is gone")]
+    /// The actor was stopped or has ended; the message was certainly not handled.
+    #[error("the actor has ended")]
     Gone,
-    /// The actor died while it handled the message: it may have had effect.
+    /// The actor failed while it handled the message, which may have had an effect.
     #[error("the actor failed while it handled the message")]
     Failed,
 }
 
-/// Speaks to one place in the tree. It may exist before the actor has started, and stays valid
-/// over restarts and over a replaced thread; what is in the mailbox survives both.
+/// Sends messages to the actor at one path of the tree. It may exist before the actor has started
+/// and stays valid across restarts and thread replacement; so do the messages in the mailbox.
 pub struct ActorRef<A: Actor>(pub(super) Arc<Mailbox<A>>);
 
 impl<A: Actor> Clone for ActorRef<A> {
@@ -39,11 +39,11 @@ impl<A: Actor> Clone for ActorRef<A> {
 
 impl<A: Actor> std::fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Ref").field(&self.path()).finish()
+        f.debug_tuple("ActorRef").field(&self.path()).finish()
     }
 }
 
-/// Two references are equal if they speak to the same place.
+/// Two references are equal if they address the same mailbox.
 impl<A: Actor> PartialEq for ActorRef<A> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -66,7 +66,8 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
         self.0.push(Box::new(Envelope::new(message, None, None)), true)
     }
 
-    /// Sends a control message, which no full mailbox refuses. Only for what is few by nature.
+    /// Sends a control message, which is exempt from the mailbox bound. Use it only for messages
+    /// that are few by nature.
     ///
     /// # Errors
     /// [`SendError::Gone`].
@@ -79,24 +80,24 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
         self.0.push(Box::new(Envelope::new(message, None, None)), false)
     }
 
-    /// Sends a question now and returns its answer to be awaited. If the answer is dropped before
-    /// the question's turn comes, the question is skipped.
+    /// Sends a request now and returns a future of its reply. If that future is dropped before the
+    /// request is handled, the request is skipped.
     ///
     /// # Errors
-    /// The answer is an [`SendError`] if there is none.
+    /// The future resolves to a [`SendError`] if there is no reply.
     pub fn ask<M>(&self, message: M) -> AskFuture<M::Result>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        let (reply, answer) = oneshot::channel();
-        let begun = Arc::new(AtomicBool::new(false));
-        let letter = Envelope::new(message, Some(reply), Some(Arc::clone(&begun)));
-        AskFuture(self.0.push(Box::new(letter), true).map(|()| PendingReply { answer, begun }))
+        let (reply_tx, reply) = oneshot::channel();
+        let has_begun = Arc::new(AtomicBool::new(false));
+        let envelope = Envelope::new(message, Some(reply_tx), Some(Arc::clone(&has_begun)));
+        AskFuture(self.0.push(Box::new(envelope), true).map(|()| PendingReply { reply, has_begun }))
     }
 
-    /// The same place, for those who know only one of its messages.
+    /// This reference narrowed to one message type.
     pub fn recipient<M>(&self) -> Recipient<M>
     where
         A: Handler<M>,
@@ -108,24 +109,24 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
 }
 
 impl<A: Actor> ActorRef<A> {
-    /// Where it stands in the tree, as in `/node/rooms/0/blue`; empty before the launch.
+    /// Path in the tree, as in `/node/rooms/0/blue`; empty before the launch.
     pub fn path(&self) -> &str {
-        self.0.cell.path()
+        self.0.stats.path()
     }
 
-    /// How many messages wait.
+    /// Number of messages waiting in the mailbox.
     pub fn depth(&self) -> u64 {
-        self.0.cell.depth.load(Ordering::Relaxed)
+        self.0.stats.depth.load(Ordering::Relaxed)
     }
 }
 
-/// The answer to a question, once it is awaited.
-#[must_use = "a question whose answer is dropped may be skipped"]
+/// Future of the reply to a request.
+#[must_use = "a request whose reply is dropped may be skipped"]
 pub struct AskFuture<R>(Result<PendingReply<R>, SendError>);
 
 struct PendingReply<R> {
-    answer: oneshot::Receiver<R>,
-    begun: Arc<AtomicBool>,
+    reply: oneshot::Receiver<R>,
+    has_begun: Arc<AtomicBool>,
 }
 
 impl<R> Future for AskFuture<R> {
@@ -133,16 +134,16 @@ impl<R> Future for AskFuture<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Err(why) => Poll::Ready(Err(*why)),
-            Ok(waiting) => Pin::new(&mut waiting.answer).poll(cx).map(|answer| {
-                let began = waiting.begun.load(Ordering::Acquire);
-                answer.map_err(|_| if began { SendError::Failed } else { SendError::Gone })
+            Err(error) => Poll::Ready(Err(*error)),
+            Ok(pending) => Pin::new(&mut pending.reply).poll(cx).map(|reply| {
+                let has_begun = pending.has_begun.load(Ordering::Acquire);
+                reply.map_err(|_| if has_begun { SendError::Failed } else { SendError::Gone })
             }),
         }
     }
 }
 
-/// A [`ActorRef`] narrowed to one message.
+/// An [`ActorRef`] narrowed to one message type.
 pub struct Recipient<M: Message>(Arc<dyn MessageSink<M>>);
 
 impl<M: Message> Clone for Recipient<M> {
@@ -152,7 +153,7 @@ impl<M: Message> Clone for Recipient<M> {
 }
 
 impl<M: Message> Recipient<M> {
-    /// As [`ActorRef::tell`].
+    /// See [`ActorRef::tell`].
     ///
     /// # Errors
     /// [`SendError::Full`] or [`SendError::Gone`].
@@ -160,11 +161,11 @@ impl<M: Message> Recipient<M> {
         self.0.accept(message, true)
     }
 
-    /// As [`ActorRef::insist`].
+    /// See [`ActorRef::tell_control`].
     ///
     /// # Errors
     /// [`SendError::Gone`].
-    pub fn insist(&self, message: M) -> Result<(), SendError> {
+    pub fn tell_control(&self, message: M) -> Result<(), SendError> {
         self.0.accept(message, false)
     }
 }

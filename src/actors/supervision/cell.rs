@@ -1,4 +1,4 @@
-//! What can be seen of one actor or supervisor from outside, without asking it.
+//! The counters of one actor or supervisor, readable without sending it a message.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -9,38 +9,38 @@ use serde::Serialize;
 use super::exit::FailureRecord;
 use super::policy::Restart;
 
-/// This many failures of an actor are remembered.
+/// Failures of an actor that are remembered.
 pub(super) const MAX_FAILURE_RECORDS: usize = 10;
 
-/// What stands at a path of the tree.
+/// What kind of node is at a path of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TreeNodeKind {
-    /// Children known from the start, in order.
+    /// A supervisor whose ordered children are known from the start.
     Supervisor,
-    /// A part of a nursery: children that come and go.
+    /// One partition of a dynamic supervisor.
     Partition,
-    /// A leaf.
+    /// An actor, which is a leaf.
     Actor,
 }
 
-/// Where in its life an actor or a supervisor is.
+/// Where an actor or a supervisor is in its life cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ActorState {
-    /// Not started yet, or waiting for its turn while its siblings come down.
+    /// Not started yet, or waiting while siblings stop before a group restart.
     Down,
-    /// Failed; waiting for its back-off to pass.
+    /// Failed, and waiting for its back-off to elapse.
     Waiting,
-    /// Its factory or `started` runs, or what `started` waits for.
+    /// Its factory, its `started` hook or a future that `started` waits for is running.
     Starting,
-    /// It takes messages.
+    /// It handles messages.
     Running,
     /// It was asked to stop.
     Stopping,
-    /// It ended and its policy does not bring it back.
+    /// It ended and its policy does not restart it.
     Ended,
-    /// An operator stopped it; only an operator brings it back.
+    /// An operator stopped it; only an operator starts it again.
     Stopped,
 }
 
@@ -55,26 +55,27 @@ impl ActorState {
         Self::Stopped,
     ];
 
-    /// Whether an incarnation may hold a thread now.
+    /// Whether an incarnation may hold a thread in this state.
     pub(super) const fn is_alive(self) -> bool {
         matches!(self, Self::Starting | Self::Running | Self::Stopping)
     }
 }
 
-/// The counters of one path. The supervisor writes the state, the actor its figures, all read.
+/// The counters of one path. The supervisor writes the state, the actor its counters; anybody may
+/// read.
 pub(super) struct ActorStats {
     path: OnceLock<Box<str>>,
     pub(super) kind: TreeNodeKind,
     restart: OnceLock<Restart>,
     state: AtomicU8,
     pub(super) restarts: AtomicU32,
-    /// Milliseconds after the birth of the tree; meaningful while up.
+    /// Milliseconds since the tree was created; meaningful only while running.
     pub(super) up_since: AtomicU64,
     pub(super) depth: AtomicU64,
     pub(super) handled: AtomicU64,
-    pub(super) longest_wait_us: AtomicU64,
-    /// The desk (thread) the last incarnation was sent to; 0 before the first.
-    pub(super) desk: AtomicU64,
+    pub(super) max_wait_us: AtomicU64,
+    /// Id of the thread the last incarnation was sent to; 0 before the first.
+    pub(super) thread_id: AtomicU64,
     failures: Mutex<VecDeque<FailureRecord>>,
 }
 
@@ -89,21 +90,21 @@ impl ActorStats {
             up_since: AtomicU64::new(0),
             depth: AtomicU64::new(0),
             handled: AtomicU64::new(0),
-            longest_wait_us: AtomicU64::new(0),
-            desk: AtomicU64::new(0),
+            max_wait_us: AtomicU64::new(0),
+            thread_id: AtomicU64::new(0),
             failures: Mutex::new(VecDeque::new()),
         }
     }
 
-    /// Its place in the tree; empty before the launch.
+    /// Path in the tree; empty before the launch.
     pub(super) fn path(&self) -> &str {
         self.path.get().map_or("", |path| path)
     }
 
-    /// Said once, when the place in the tree is known.
-    pub(super) fn place(&self, path: String, restart: Restart) {
+    /// Called once, when the path in the tree is known.
+    pub(super) fn set_path(&self, path: String, restart: Restart) {
         let fresh = self.path.set(path.into()).is_ok() && self.restart.set(restart).is_ok();
-        debug_assert!(fresh, "a child is placed once");
+        debug_assert!(fresh, "the path is set once");
     }
 
     pub(super) fn restart(&self) -> Restart {
@@ -119,20 +120,21 @@ impl ActorStats {
     }
 
     pub(super) fn record(&self, failure: FailureRecord) {
-        let mut ring = locked(&self.failures);
-        if ring.len() == MAX_FAILURE_RECORDS {
-            ring.pop_front();
+        let mut records = locked(&self.failures);
+        if records.len() == MAX_FAILURE_RECORDS {
+            records.pop_front();
         }
-        ring.push_back(failure);
+        records.push_back(failure);
     }
 
-    /// Oldest first.
+    /// The recorded failures, oldest first.
     pub(super) fn failures(&self) -> Vec<FailureRecord> {
         locked(&self.failures).iter().cloned().collect()
     }
 }
 
-/// Nothing of a user runs under our locks, so a poisoned one is as good as any.
+/// Locks `mutex`. Our locks are never held while foreign code runs, so a poisoned lock still guards
+/// consistent data.
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

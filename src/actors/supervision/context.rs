@@ -18,32 +18,32 @@ use super::exit::ExitReason;
 use super::mailbox::{Envelope, Mailbox};
 use super::thread_activity::ThreadActivity;
 
-/// So many letters, as many messages to `ctx.address()` and as many completed futures are dealt
-/// with before others on the same thread get their turn. Each has its own budget: none starves
-/// the other two.
+/// Mailbox envelopes, messages to `ctx.address()` and completed futures that one poll handles at
+/// most before other actors on the same thread run. Each of the three has its own budget, so none
+/// starves the other two.
 const POLL_BUDGET: u32 = 128;
 
 /// Builds an actor, at its start and at every restart.
 pub(super) type ActorFactory<A> = Arc<dyn Fn(&mut SupervisedContext<A>) -> A + Send + Sync>;
 
-/// The context of a supervised actor. `Actor::start` does not exist for it: such an actor can
-/// live in the tree only.
+/// The context of a supervised actor. `Actor::start` does not exist for it: such an actor runs only
+/// inside a supervision tree.
 pub struct SupervisedContext<A: Actor<Context = Self>> {
     parts: ContextParts<A>,
     mailbox: Arc<Mailbox<A>>,
     factory: ActorFactory<A>,
-    desk: Arc<ThreadActivity>,
-    turn: u32,
-    restarted: bool,
-    /// Why it is stopping, if not of its own will.
+    activity: Arc<ThreadActivity>,
+    incarnation: u32,
+    is_restarted: bool,
+    /// Why it is stopping, unless it stops of its own accord.
     pub(super) reason: Option<ExitReason>,
-    /// It has begun to take messages.
-    pub(super) ready: bool,
-    letters: u32,
-    addressed: u32,
-    futures: u32,
-    /// What a panic now would be blamed on; `None` between two deeds.
-    doing: Option<&'static str>,
+    /// Whether it has begun to handle messages.
+    pub(super) is_ready: bool,
+    mailbox_budget: u32,
+    self_budget: u32,
+    future_budget: u32,
+    /// What a panic now is attributed to; `None` between two operations.
+    current_operation: Option<&'static str>,
 }
 
 impl<A: Actor<Context = Self>> SupervisedContext<A> {
@@ -51,89 +51,90 @@ impl<A: Actor<Context = Self>> SupervisedContext<A> {
         parts: ContextParts<A>,
         mailbox: Arc<Mailbox<A>>,
         factory: ActorFactory<A>,
-        desk: Arc<ThreadActivity>,
-        (turn, restarted): (u32, bool),
+        activity: Arc<ThreadActivity>,
+        (incarnation, is_restarted): (u32, bool),
     ) -> Self {
         let mut ctx = Self {
             parts,
             mailbox,
             factory,
-            desk,
-            turn,
-            restarted,
+            activity,
+            incarnation,
+            is_restarted,
             reason: None,
-            ready: false,
-            letters: POLL_BUDGET,
-            addressed: POLL_BUDGET,
-            futures: POLL_BUDGET,
-            doing: None,
+            is_ready: false,
+            mailbox_budget: POLL_BUDGET,
+            self_budget: POLL_BUDGET,
+            future_budget: POLL_BUDGET,
+            current_operation: None,
         };
         ctx.parts.spawn(MailboxPump);
         ctx
     }
 
-    /// Ends this incarnation as a failure, without a panic: the policy of the child decides on.
+    /// Ends this incarnation as a failure without a panic; the restart policy of the child applies.
     pub fn fail(&mut self, reason: impl Into<String>) {
         self.reason.get_or_insert(ExitReason::Failed(reason.into()));
         self.parts.stop();
     }
 
-    /// Where this actor stands in the tree.
+    /// Path of this actor in the tree.
     pub fn path(&self) -> &str {
-        self.mailbox.cell.path()
+        self.mailbox.stats.path()
     }
 
-    /// The reference others use; valid longer than this incarnation.
+    /// The reference that others use; it outlives this incarnation.
     pub fn self_ref(&self) -> ActorRef<A> {
         ActorRef(Arc::clone(&self.mailbox))
     }
 
-    /// A fresh actor from the factory of this child.
+    /// A new actor from the factory of this child.
     pub fn rebuild(&mut self) -> A {
         let factory = Arc::clone(&self.factory);
         factory(self)
     }
 
-    /// Whether an earlier incarnation lived here.
+    /// Whether an earlier incarnation ran at this path.
     pub const fn is_restart(&self) -> bool {
-        self.restarted
+        self.is_restarted
     }
 
     pub(super) fn refill(&mut self) {
-        (self.letters, self.addressed, self.futures) = (POLL_BUDGET, POLL_BUDGET, POLL_BUDGET);
+        (self.mailbox_budget, self.self_budget, self.future_budget) =
+            (POLL_BUDGET, POLL_BUDGET, POLL_BUDGET);
     }
 
-    /// Whether something was put off until the next turn.
+    /// Whether a budget is used up, so that work was put off until the next poll.
     pub(super) const fn exhausted(&self) -> bool {
-        self.letters == 0 || self.addressed == 0 || self.futures == 0
+        self.mailbox_budget == 0 || self.self_budget == 0 || self.future_budget == 0
     }
 
-    pub(super) fn begin(&mut self, what: &'static str) {
-        self.doing = Some(what);
-        self.desk.note(what, Instant::now());
+    pub(super) fn begin(&mut self, operation: &'static str) {
+        self.current_operation = Some(operation);
+        self.activity.update(operation, Instant::now());
     }
 
-    pub(super) fn begin_message(&mut self, what: &'static str, sent: Instant) {
+    pub(super) fn begin_message(&mut self, operation: &'static str, sent: Instant) {
         let now = Instant::now();
-        self.doing = Some(what);
-        self.desk.note(what, now);
-        let cell = &self.mailbox.cell;
-        cell.handled.fetch_add(1, Relaxed);
-        let waited = now.saturating_duration_since(sent).as_micros();
-        cell.longest_wait_us.fetch_max(u64::try_from(waited).unwrap_or(u64::MAX), Relaxed);
+        self.current_operation = Some(operation);
+        self.activity.update(operation, now);
+        let stats = &self.mailbox.stats;
+        stats.handled.fetch_add(1, Relaxed);
+        let wait_us = now.saturating_duration_since(sent).as_micros();
+        stats.max_wait_us.fetch_max(u64::try_from(wait_us).unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(super) const fn end_message(&mut self) {
-        self.doing = None;
+        self.current_operation = None;
     }
 
-    /// What a panic that was just caught is blamed on.
+    /// What a panic that was just caught is attributed to.
     pub(super) fn current_message_type(&self) -> &'static str {
-        match (self.doing, self.parts.state()) {
-            (Some(what), _) => what,
+        match (self.current_operation, self.parts.state()) {
+            (Some(operation), _) => operation,
             (None, ActorState::Stopping) => "stopping",
             (None, ActorState::Stopped) => "stopped",
-            (None, _) => "drop", // of a future that had just ended
+            (None, _) => "drop", // of a future that has just completed
         }
     }
 }
@@ -161,16 +162,17 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for SupervisedContext<A> {
         self.parts.wait(TrackedFuture(Some(Box::pin(future))));
     }
 
-    /// Actix stops reading its own mailbox while this is true: that keeps `ctx.address()` fair.
+    /// Actix stops reading its own mailbox while this is true; that keeps `ctx.address()` fair.
     fn waiting(&self) -> bool {
-        self.parts.waiting() || self.addressed == 0
+        self.parts.waiting() || self.self_budget == 0
     }
 
     fn cancel_future(&mut self, handle: SpawnHandle) -> bool {
         self.parts.cancel_future(handle)
     }
 
-    /// Actix' own address. It dies with this incarnation: give others [`SupervisedContext::myself`].
+    /// The address given by actix. It dies with this incarnation: give others
+    /// [`SupervisedContext::self_ref`].
     fn address(&self) -> Addr<A> {
         self.parts.address()
     }
@@ -193,7 +195,7 @@ where
     }
 }
 
-/// A message to `ctx.address()`.
+/// A message sent to `ctx.address()`.
 struct SelfMessage<M: Message>(Envelope<M>);
 
 impl<A, M> EnvelopeProxy<A> for SelfMessage<M>
@@ -202,14 +204,14 @@ where
     M: Message,
 {
     fn handle(&mut self, actor: &mut A, ctx: &mut SupervisedContext<A>) {
-        ctx.addressed = ctx.addressed.saturating_sub(1);
+        ctx.self_budget = ctx.self_budget.saturating_sub(1);
         self.0.handle(actor, ctx);
     }
 }
 
-/// Carries letters from the mailbox of the place to the actor. It is the first future of every
-/// incarnation, and actix polls no future while the actor waits: so it is ready when
-/// `started` and everything that `started` waits for is done.
+/// Moves envelopes from the mailbox to the actor. It is the first future of every incarnation, and
+/// actix polls no future while the actor waits: so it first runs when `started` and everything that
+/// `started` waits for are done.
 struct MailboxPump;
 
 impl<A: Actor<Context = SupervisedContext<A>>> ActorFuture<A> for MailboxPump {
@@ -221,19 +223,19 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorFuture<A> for MailboxPump {
         ctx: &mut SupervisedContext<A>,
         _: &mut Context<'_>,
     ) -> Poll<()> {
-        ctx.ready = true;
+        ctx.is_ready = true;
         ctx.end_message();
-        while ctx.letters > 0 && !ctx.parts.waiting() {
-            let Some(mut letter) = ctx.mailbox.take(ctx.turn) else { break };
-            ctx.letters -= 1;
-            letter.handle(actor, ctx);
+        while ctx.mailbox_budget > 0 && !ctx.parts.waiting() {
+            let Some(mut envelope) = ctx.mailbox.take(ctx.incarnation) else { break };
+            ctx.mailbox_budget -= 1;
+            envelope.handle(actor, ctx);
         }
         Poll::Pending
     }
 }
 
-/// A future of the actor, known by its type when it panics or blocks, and kept from starving
-/// others by completing again and again.
+/// A future of the actor that is reported by its type when it panics or blocks, and that is charged
+/// to the budget when it completes.
 struct TrackedFuture<F>(Option<Pin<Box<F>>>);
 
 impl<A: Actor<Context = SupervisedContext<A>>, F: ActorFuture<A, Output = ()>> ActorFuture<A>
@@ -248,14 +250,14 @@ impl<A: Actor<Context = SupervisedContext<A>>, F: ActorFuture<A, Output = ()>> A
         task: &mut Context<'_>,
     ) -> Poll<()> {
         let Some(future) = self.0.as_mut() else { return Poll::Ready(()) };
-        if ctx.futures == 0 {
+        if ctx.future_budget == 0 {
             return Poll::Pending; // the incarnation wakes itself when a budget is used up
         }
         ctx.begin(std::any::type_name::<F>());
         let poll = future.as_mut().poll(actor, ctx, task);
         ctx.end_message();
         if poll.is_ready() {
-            ctx.futures -= 1;
+            ctx.future_budget -= 1;
         }
         poll
     }
@@ -266,8 +268,8 @@ impl<F> Drop for TrackedFuture<F> {
         // A second panic that leaves a destructor during an unwind would abort the process.
         if std::thread::panicking() {
             let future = self.0.take();
-            if let Err(text) = super::exit::catch_panic(|| drop(future)) {
-                tracing::error!(panic = text, "panic while dropping future");
+            if let Err(panic_text) = super::exit::catch_panic(|| drop(future)) {
+                tracing::error!(panic = panic_text, "panic while dropping future");
             }
         }
     }

@@ -1,4 +1,5 @@
-//! A nursery: children that come and go by name, spread over partitions.
+//! A dynamic supervisor: children that are added and removed by name at run time, spread over
+//! partitions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -17,51 +18,51 @@ use super::mailbox::{Mailbox, MailboxOwner};
 use super::parent_link::{ChildHandle, OperatorCommand, SupervisorEvent};
 use super::partition::PartitionSupervisor;
 use super::policy::{Intensity, Restart, RestartPolicy, Strategy};
-use super::spec::{self, BuildChild, ChildSpec, DEFAULT_MAILBOX_CAPACITY, terms};
+use super::spec::{self, BuildChild, ChildSpec, DEFAULT_MAILBOX_CAPACITY, restart_policy_methods};
 use super::supervisor_state::SupervisorState;
 use super::supervisor_task::{SupervisorChild, TreeContext};
 use super::threads::ThreadAffinity;
 use super::tree::CommandError;
 
-/// A supervisor `name` of children of type `A` that come and go, in `partitions` parts (1 or
-/// more) that work side by side.
+/// A supervisor `name` of children of type `A` that are added at run time, in `partitions`
+/// partitions (at least 1) that work side by side.
 pub fn dynamic_supervisor<A: Actor<Context = SupervisedContext<A>>>(
     name: impl Into<String>,
     partitions: usize,
 ) -> DynamicSupervisorSpec<A> {
-    let parts = (0..partitions.max(1)).map(|_| NurseryPartition::new()).collect();
+    let partitions = (0..partitions.max(1)).map(|_| PartitionSlot::new()).collect();
     DynamicSupervisorSpec {
         name: name.into(),
         policy: RestartPolicy::CHILD,
-        place: ThreadAffinity::default(),
+        affinity: ThreadAffinity::default(),
         capacity: DEFAULT_MAILBOX_CAPACITY,
-        shared: Arc::new(DynamicSupervisorInner { parts, terms: OnceLock::new() }),
+        inner: Arc::new(DynamicSupervisorInner { partitions, defaults: OnceLock::new() }),
     }
 }
 
-/// The plan of a nursery; its terms are those of every child. One that fails too often ends, and
-/// concerns no other.
-#[must_use = "a nursery lives only below a supervisor"]
+/// The specification of a dynamic supervisor; its policy applies to every child. A child that
+/// exceeds its restart intensity ends and affects no other child.
+#[must_use = "a dynamic supervisor runs only below a supervisor"]
 pub struct DynamicSupervisorSpec<A: Actor<Context = SupervisedContext<A>>> {
     name: String,
     policy: RestartPolicy,
-    place: ThreadAffinity,
+    affinity: ThreadAffinity,
     capacity: usize,
-    shared: Arc<DynamicSupervisorInner<A>>,
+    inner: Arc<DynamicSupervisorInner<A>>,
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisorSpec<A> {
-    terms!();
+    restart_policy_methods!();
 
-    /// A mailbox refuses `tell` and `ask` beyond this many messages.
+    /// Sets the mailbox capacity of a child: `tell` and `ask` fail beyond this many messages.
     pub const fn mailbox(mut self, capacity: usize) -> Self {
         self.capacity = capacity;
         self
     }
 
-    /// For those who will start children; nothing can be started before the launch.
+    /// The handle that starts children; it works only after the launch.
     pub fn handle(&self) -> DynamicSupervisor<A> {
-        DynamicSupervisor(Arc::clone(&self.shared))
+        DynamicSupervisor(Arc::clone(&self.inner))
     }
 }
 
@@ -72,49 +73,49 @@ impl<A: Actor<Context = SupervisedContext<A>>> From<DynamicSupervisorSpec<A>> fo
 }
 
 struct DynamicSupervisorInner<A: Actor> {
-    parts: Vec<NurseryPartition<A>>,
-    terms: OnceLock<ChildDefaults>,
+    partitions: Vec<PartitionSlot<A>>,
+    defaults: OnceLock<ChildDefaults>,
 }
 
-struct NurseryPartition<A: Actor> {
+struct PartitionSlot<A: Actor> {
     names: Mutex<HashMap<Box<str>, ActorRef<A>>>,
-    keeper: OnceLock<(mpsc::UnboundedSender<SupervisorEvent>, String)>,
+    supervisor: OnceLock<(mpsc::UnboundedSender<SupervisorEvent>, String)>,
 }
 
 struct ChildDefaults {
     policy: Arc<RestartPolicy>,
-    place: ThreadAffinity,
+    affinity: ThreadAffinity,
     capacity: usize,
-    site: TreeContext,
+    context: TreeContext,
 }
 
-impl<A: Actor> NurseryPartition<A> {
+impl<A: Actor> PartitionSlot<A> {
     fn new() -> Self {
-        Self { names: Mutex::new(HashMap::new()), keeper: OnceLock::new() }
+        Self { names: Mutex::new(HashMap::new()), supervisor: OnceLock::new() }
     }
 }
 
 /// Why a child was not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartChildError {
-    /// A child of this name is there.
+    /// A child of this name exists.
     #[error("the name is taken")]
-    Taken,
-    /// A name is not empty and has no slash.
-    #[error("this is no name")]
-    BadName,
-    /// No such pool of threads.
-    #[error("there is no such place")]
-    NoSuchPlace,
-    /// The nursery is not running.
-    #[error("the nursery is not running")]
-    Closed,
-    /// It failed, and for good.
+    NameTaken,
+    /// The name is empty or contains a slash.
+    #[error("the name is invalid")]
+    InvalidName,
+    /// There is no thread pool of that name.
+    #[error("no such thread pool")]
+    PoolNotFound,
+    /// The dynamic supervisor is not running.
+    #[error("the dynamic supervisor is not running")]
+    NotRunning,
+    /// The child failed more often than its restart intensity allows.
     #[error("it failed to start: {0}")]
     Failed(ExitReason),
 }
 
-/// Starts and finds the children of a nursery.
+/// Starts and finds the children of a dynamic supervisor.
 pub struct DynamicSupervisor<A: Actor<Context = SupervisedContext<A>>>(
     Arc<DynamicSupervisorInner<A>>,
 );
@@ -134,85 +135,89 @@ impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisor<A> {
     where
         F: Fn(&mut SupervisedContext<A>) -> A + Send + Sync + 'static,
     {
-        let place = self.0.terms.get().ok_or(StartChildError::Closed)?.place;
-        self.start_on(place, name, factory).await
+        let affinity = self.0.defaults.get().ok_or(StartChildError::NotRunning)?.affinity;
+        self.start_on(affinity, name, factory).await
     }
 
-    /// As [`DynamicSupervisor::start`], at a place of its own.
+    /// As [`DynamicSupervisor::start`], on the given threads.
     ///
     /// # Errors
     /// [`StartChildError`].
     pub async fn start_on<F>(
         &self,
-        place: ThreadAffinity,
+        affinity: ThreadAffinity,
         name: &str,
         factory: F,
     ) -> Result<ActorRef<A>, StartChildError>
     where
         F: Fn(&mut SupervisedContext<A>) -> A + Send + Sync + 'static,
     {
-        let terms = self.0.terms.get().ok_or(StartChildError::Closed)?;
+        let defaults = self.0.defaults.get().ok_or(StartChildError::NotRunning)?;
         if name.is_empty() || name.contains('/') {
-            return Err(StartChildError::BadName);
+            return Err(StartChildError::InvalidName);
         }
-        if !terms.site.places.has(place) {
-            return Err(StartChildError::NoSuchPlace);
+        if !defaults.context.pools.contains(affinity) {
+            return Err(StartChildError::PoolNotFound);
         }
-        let number = self.number(name);
-        let part = &self.0.parts[number];
-        let (keeper, path) = part.keeper.get().ok_or(StartChildError::Closed)?;
-        let mailbox = Arc::new(Mailbox::new(terms.capacity));
-        mailbox.cell.place(format!("{path}/{name}"), terms.policy.restart);
+        let partition_index = self.partition_index(name);
+        let partition = &self.0.partitions[partition_index];
+        let (supervisor, path) = partition.supervisor.get().ok_or(StartChildError::NotRunning)?;
+        let mailbox = Arc::new(Mailbox::new(defaults.capacity));
+        mailbox.stats.set_path(format!("{path}/{name}"), defaults.policy.restart);
         let child = ActorRef(Arc::clone(&mailbox));
-        match locked(&part.names).entry(name.into()) {
-            std::collections::hash_map::Entry::Occupied(_) => return Err(StartChildError::Taken),
-            std::collections::hash_map::Entry::Vacant(free) => free.insert(child.clone()),
+        match locked(&partition.names).entry(name.into()) {
+            std::collections::hash_map::Entry::Occupied(_) => {
+                return Err(StartChildError::NameTaken);
+            }
+            std::collections::hash_map::Entry::Vacant(vacant) => vacant.insert(child.clone()),
         };
-        let shared = Arc::downgrade(&self.0);
-        let seat = ActorChild {
+        let inner = Arc::downgrade(&self.0);
+        let handle = ActorChild {
             mailbox: MailboxOwner(mailbox),
             factory: Arc::new(factory),
-            place,
-            places: Arc::clone(&terms.site.places),
-            clock: terms.site.clock.clone(),
-            on_leave: Some(Box::new(move |mailbox| {
-                if let Some(shared) = shared.upgrade() {
-                    shared.parts[number].forget(mailbox);
+            affinity,
+            pools: Arc::clone(&defaults.context.pools),
+            clock: defaults.context.clock.clone(),
+            on_removed: Some(Box::new(move |mailbox| {
+                if let Some(inner) = inner.upgrade() {
+                    inner.partitions[partition_index].free_name(mailbox);
                 }
             })),
         };
         let (reply, up) = oneshot::channel();
-        let policy = Arc::clone(&terms.policy);
-        // If the keeper is gone the event is dropped, with it the seat, which frees the name.
-        let _ = keeper.send(SupervisorEvent::Adopt { seat: Box::new(seat), policy, reply });
+        let policy = Arc::clone(&defaults.policy);
+        // If the partition is gone the event is dropped with the handle in it, which frees the
+        // name.
+        let _ =
+            supervisor.send(SupervisorEvent::AddChild { handle: Box::new(handle), policy, reply });
         match up.await {
             Ok(Ok(())) => Ok(child),
-            Ok(Err(ExitReason::Shutdown)) | Err(_) => Err(StartChildError::Closed),
+            Ok(Err(ExitReason::Shutdown)) | Err(_) => Err(StartChildError::NotRunning),
             Ok(Err(exit)) => Err(StartChildError::Failed(exit)),
         }
     }
 
     /// The child of this name, if there is one.
     pub fn get(&self, name: &str) -> Option<ActorRef<A>> {
-        locked(&self.0.parts[self.number(name)].names).get(name).cloned()
+        locked(&self.0.partitions[self.partition_index(name)].names).get(name).cloned()
     }
 
     /// Stops and removes the child of this name; returns when it is down.
     ///
     /// # Errors
-    /// [`CommandError::NotFound`] if there is none, [`CommandError::Closing`].
+    /// [`CommandError::NotFound`] if there is no such child, or [`CommandError::Closing`].
     pub async fn stop(&self, name: &str) -> Result<(), CommandError> {
-        let terms = self.0.terms.get().ok_or(CommandError::NotFound)?;
+        let defaults = self.0.defaults.get().ok_or(CommandError::NotFound)?;
         let child = self.get(name).ok_or(CommandError::NotFound)?;
-        let line = terms.site.forest.line(child.path()).ok_or(CommandError::NotFound)?;
+        let link = defaults.context.index.link(child.path()).ok_or(CommandError::NotFound)?;
         let (reply, done) = oneshot::channel();
-        line.command(OperatorCommand::Stop, reply);
+        link.command(OperatorCommand::Stop, reply);
         done.await.unwrap_or(Err(CommandError::Closing))
     }
 
-    /// How many children there are.
+    /// The number of children.
     pub fn len(&self) -> usize {
-        self.0.parts.iter().map(|part| locked(&part.names).len()).sum()
+        self.0.partitions.iter().map(|partition| locked(&partition.names).len()).sum()
     }
 
     /// Whether there is no child.
@@ -220,27 +225,28 @@ impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisor<A> {
         self.len() == 0
     }
 
-    /// All children, in no order.
-    pub fn refs(&self) -> Vec<ActorRef<A>> {
-        let of =
-            |part: &NurseryPartition<A>| locked(&part.names).values().cloned().collect::<Vec<_>>();
-        self.0.parts.iter().flat_map(of).collect()
+    /// All children, in no particular order.
+    pub fn children(&self) -> Vec<ActorRef<A>> {
+        let children_of = |partition: &PartitionSlot<A>| {
+            locked(&partition.names).values().cloned().collect::<Vec<_>>()
+        };
+        self.0.partitions.iter().flat_map(children_of).collect()
     }
 
-    fn number(&self, name: &str) -> usize {
-        // FNV-1a: the same partition for the same name, whatever the build.
+    fn partition_index(&self, name: &str) -> usize {
+        // FNV-1a: a name always maps to the same partition, whatever the build.
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-        usize::try_from(hash % self.0.parts.len() as u64).unwrap_or(0)
+        usize::try_from(hash % self.0.partitions.len() as u64).unwrap_or(0)
     }
 }
 
-impl<A: Actor> NurseryPartition<A> {
-    /// Frees the name of `mailbox`, unless a younger namesake has it.
-    fn forget(&self, mailbox: &Arc<Mailbox<A>>) {
-        let name = mailbox.cell.path().rsplit('/').next().unwrap_or_default();
+impl<A: Actor> PartitionSlot<A> {
+    /// Frees the name of `mailbox`, unless a newer child has taken it.
+    fn free_name(&self, mailbox: &Arc<Mailbox<A>>) {
+        let name = mailbox.stats.path().rsplit('/').next().unwrap_or_default();
         let mut names = locked(&self.names);
-        if names.get(name).is_some_and(|there| Arc::ptr_eq(&there.0, mailbox)) {
+        if names.get(name).is_some_and(|holder| Arc::ptr_eq(&holder.0, mailbox)) {
             names.remove(name);
         }
     }
@@ -253,53 +259,58 @@ impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for DynamicSupervisorS
 
     fn policy(&self) -> RestartPolicy {
         // Children stop side by side, partitions one after the other.
-        let part = self.part_policy();
-        let parts = u32::try_from(self.shared.parts.len()).unwrap_or(u32::MAX);
-        let shutdown = part.shutdown.saturating_add(part.grace).saturating_mul(parts);
+        let partition = self.partition_policy();
+        let partitions = u32::try_from(self.inner.partitions.len()).unwrap_or(u32::MAX);
+        let shutdown =
+            partition.shutdown.saturating_add(partition.grace).saturating_mul(partitions);
         RestartPolicy {
             shutdown,
-            grace: part.grace.saturating_add(RestartPolicy::CHILD.grace),
+            grace: partition.grace.saturating_add(RestartPolicy::CHILD.grace),
             ..RestartPolicy::CHILD
         }
     }
 
-    fn places(&self) -> Vec<ThreadAffinity> {
-        vec![self.place]
+    fn affinities(&self) -> Vec<ThreadAffinity> {
+        vec![self.affinity]
     }
 
-    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
-        let (policy, part_policy) = (Arc::new(self.policy), self.part_policy());
-        let terms = ChildDefaults {
+    fn build(self: Box<Self>, context: &TreeContext, path: String) -> Box<dyn ChildHandle> {
+        let (policy, partition_policy) = (Arc::new(self.policy), self.partition_policy());
+        let defaults = ChildDefaults {
             policy,
-            place: self.place,
+            affinity: self.affinity,
             capacity: self.capacity,
-            site: site.clone(),
+            context: context.clone(),
         };
-        let _ = self.shared.terms.set(terms); // a plan is built once
-        let numbers = 0..self.shared.parts.len();
-        let part = |number: usize| {
-            let shared = Arc::clone(&self.shared);
+        let _ = self.inner.defaults.set(defaults); // a spec is built once
+        let indices = 0..self.inner.partitions.len();
+        let partition = |partition_index: usize| {
+            let inner = Arc::clone(&self.inner);
             ChildSpec(Box::new(PartitionSpec {
-                name: number.to_string(),
-                policy: part_policy,
-                shared,
-                number,
+                name: partition_index.to_string(),
+                policy: partition_policy,
+                inner,
+                partition_index,
             }))
         };
-        let parts: Vec<_> = numbers.map(part).collect();
-        let policies = vec![part_policy; parts.len()];
-        let intensity = Intensity { most: 10, window: Duration::from_secs(60) };
-        let family = SupervisorState::new(Strategy::OneForOne, intensity, policies);
-        Box::new(spec::build(site, path, family, parts))
+        let partitions: Vec<_> = indices.map(partition).collect();
+        let policies = vec![partition_policy; partitions.len()];
+        let intensity = Intensity { max_restarts: 10, period: Duration::from_secs(60) };
+        let state = SupervisorState::new(Strategy::OneForOne, intensity, policies);
+        Box::new(spec::build_supervisor(context, path, state, partitions))
     }
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisorSpec<A> {
-    fn part_policy(&self) -> RestartPolicy {
-        let own = RestartPolicy::CHILD.grace;
+    fn partition_policy(&self) -> RestartPolicy {
+        let kill_grace = RestartPolicy::CHILD.grace;
         RestartPolicy {
-            shutdown: self.policy.shutdown.saturating_add(self.policy.grace).saturating_add(own),
-            grace: self.policy.grace.saturating_add(own),
+            shutdown: self
+                .policy
+                .shutdown
+                .saturating_add(self.policy.grace)
+                .saturating_add(kill_grace),
+            grace: self.policy.grace.saturating_add(kill_grace),
             ..RestartPolicy::CHILD
         }
     }
@@ -308,8 +319,8 @@ impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisorSpec<A> {
 struct PartitionSpec<A: Actor> {
     name: String,
     policy: RestartPolicy,
-    shared: Arc<DynamicSupervisorInner<A>>,
-    number: usize,
+    inner: Arc<DynamicSupervisorInner<A>>,
+    partition_index: usize,
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for PartitionSpec<A> {
@@ -321,18 +332,19 @@ impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for PartitionSpec<A> {
         self.policy
     }
 
-    fn places(&self) -> Vec<ThreadAffinity> {
+    fn affinities(&self) -> Vec<ThreadAffinity> {
         vec![]
     }
 
-    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
-        let cell = Arc::new(ActorStats::new(TreeNodeKind::Partition));
-        cell.place(path.clone(), Restart::Permanent);
-        let here = site.clone();
-        let seat = SupervisorChild::spawn_supervisor(site, cell, |to_self| {
-            let _ = self.shared.parts[self.number].keeper.set((to_self.clone(), path)); // once
-            PartitionSupervisor::new(here, to_self)
+    fn build(self: Box<Self>, context: &TreeContext, path: String) -> Box<dyn ChildHandle> {
+        let stats = Arc::new(ActorStats::new(TreeNodeKind::Partition));
+        stats.set_path(path.clone(), Restart::Permanent);
+        let partition_context = context.clone();
+        let handle = SupervisorChild::spawn_supervisor(context, stats, |to_self| {
+            let _ =
+                self.inner.partitions[self.partition_index].supervisor.set((to_self.clone(), path)); // set once
+            PartitionSupervisor::new(partition_context, to_self)
         });
-        Box::new(seat)
+        Box::new(handle)
     }
 }

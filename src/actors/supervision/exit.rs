@@ -1,4 +1,4 @@
-//! How the life of an actor ended, and what is remembered of it.
+//! Why an incarnation ended, and the failure records kept of it.
 
 use std::any::Any;
 use std::fmt;
@@ -7,34 +7,35 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use base::clock::Timestamp;
 use serde::Serialize;
 
-/// How the life of an actor or of a supervisor ended.
+/// Why an incarnation of an actor or of a supervisor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExitReason {
-    /// It stopped itself: its work is done.
+    /// It stopped itself because its work is done.
     Normal,
-    /// It was asked to stop and did.
+    /// It stopped because its supervisor asked it to.
     Shutdown,
-    /// It did not stop within its deadline, or nobody waited for it.
+    /// It did not stop within its deadline, or it was stopped without waiting.
     Killed,
-    /// It panicked; the text of the panic.
+    /// It panicked, with this panic message.
     Panic(String),
-    /// It called `ctx.fail`; the reason.
+    /// It called `ctx.fail` with this reason.
     Failed(String),
-    /// A supervisor gave up: something below failed too often.
+    /// A supervisor gave up because its children failed more often than the restart intensity
+    /// allows.
     Escalated(String),
     /// It blocked its thread for longer than the watchdog allows.
     Stuck,
-    /// Its thread is gone, by no fault of its own.
+    /// Its thread ended, through no fault of the actor.
     Lost,
 }
 
 impl ExitReason {
-    /// Whether a transient child comes back after this.
+    /// Whether a transient child is restarted after this exit.
     pub const fn is_failure(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)
     }
 
-    /// One word, for metrics.
+    /// The static name of the reason, used as a metric label.
     pub const fn as_label(&self) -> &'static str {
         match self {
             Self::Normal => "normal",
@@ -60,25 +61,25 @@ impl fmt::Display for ExitReason {
     }
 }
 
-/// One failure, as the tree remembers it.
+/// One failure of an actor, as listed in the supervision tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureRecord {
-    /// When it happened.
+    /// When the failure was recorded.
     pub at: Timestamp,
-    /// What happened: `panic: …`, `failed: …`, `killed`, `lost` …
+    /// The exit reason as text: `panic: …`, `failed: …`, `killed`, `lost` …
     pub exit: String,
-    /// What the actor was at: the type of the message or of the future, or the name of the hook
-    /// (`factory`, `started`, `stopping`, `stopped`, `drop`).
+    /// What the actor was running: the type of the message or of the future, or the name of the
+    /// hook (`factory`, `started`, `stopping`, `stopped`, `drop`).
     pub message: String,
 }
 
-/// Runs `deed`; a panic becomes its text. The payload itself may panic when it is dropped, so it
+/// Runs `f` and turns a panic into its message. Dropping the panic payload may panic as well, so it
 /// is dropped under the same guard.
-pub(super) fn catch_panic<T>(deed: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(deed)).map_err(|payload| {
+pub(super) fn catch_panic<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let text = text(&*payload);
-        if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(worse); // a payload whose drop panics with such a payload: let it leak
+        if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second); // a payload whose drop panics again is leaked
         }
         text
     })

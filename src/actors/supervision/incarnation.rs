@@ -1,4 +1,4 @@
-//! One life of an actor: the future that catches its panics and reports its end.
+//! One incarnation of an actor: the future that catches its panics and reports its exit.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,56 +17,56 @@ use super::parent_link::{ChildHandle, ExitNotifier, ParentLink};
 use super::thread_activity::ThreadActivity;
 use super::threads::{ThreadAffinity, ThreadPools};
 
-/// Told that a place is given up.
+/// Callback that runs when a child is removed from the tree.
 pub(super) type OnRemoved<A> = Box<dyn Fn(&Arc<Mailbox<A>>) + Send>;
 
-/// A leaf of the tree: a mailbox, how to build who reads it, and where.
+/// An actor as a child: its mailbox, the factory of its incarnations and the threads they run on.
 pub(super) struct ActorChild<A: Actor<Context = SupervisedContext<A>>> {
     pub(super) mailbox: MailboxOwner<A>,
     pub(super) factory: ActorFactory<A>,
-    pub(super) place: ThreadAffinity,
-    pub(super) places: Arc<ThreadPools>,
+    pub(super) affinity: ThreadAffinity,
+    pub(super) pools: Arc<ThreadPools>,
     pub(super) clock: Clock,
-    /// Told when the place is given up.
-    pub(super) on_leave: Option<OnRemoved<A>>,
+    /// Called when the child is removed from the tree.
+    pub(super) on_removed: Option<OnRemoved<A>>,
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
-    fn cell(&self) -> &Arc<super::cell::ActorStats> {
-        &self.mailbox.0.cell
+    fn stats(&self) -> &Arc<super::cell::ActorStats> {
+        &self.mailbox.0.stats
     }
 
-    fn start(&self, line: ParentLink, turn: u32, again: bool) {
-        self.mailbox.0.assign_to(turn);
-        let witness = ExitNotifier::new(line, turn);
+    fn start(&self, link: ParentLink, incarnation: u32, is_restart: bool) {
+        self.mailbox.0.assign_to(incarnation);
+        let notifier = ExitNotifier::new(link, incarnation);
         let (mailbox, factory) = (Arc::clone(&self.mailbox.0), Arc::clone(&self.factory));
         let clock = self.clock.clone();
-        let desk = self.places.spawn(self.place, move |desk| {
-            let life = Incarnation {
-                body: ActorSlot::Unborn(factory),
+        let thread_id = self.pools.spawn(self.affinity, move |activity| {
+            let running = Incarnation {
+                slot: ActorSlot::NotStarted(factory),
                 mailbox,
-                desk,
-                witness: Some(witness),
-                again,
-                up: false,
-                stopped: false,
+                activity,
+                notifier: Some(notifier),
+                is_restart,
+                is_up: false,
+                stop_sent: false,
                 clock,
             };
-            spawn_local(life);
+            spawn_local(running);
         });
-        self.mailbox.0.cell.desk.store(desk, Relaxed);
+        self.mailbox.0.stats.thread_id.store(thread_id, Relaxed);
     }
 
     fn stop(&self) {
-        self.mailbox.0.order(ControlSignal::Stop);
+        self.mailbox.0.signal(ControlSignal::Stop);
     }
 
     fn kill(&self) {
-        self.mailbox.0.order(ControlSignal::Kill);
+        self.mailbox.0.signal(ControlSignal::Kill);
     }
 
-    fn abandon(&self, turn: u32) {
-        self.mailbox.0.detach(turn);
+    fn abandon(&self, incarnation: u32) {
+        self.mailbox.0.detach(incarnation);
     }
 
     fn close(&self) {
@@ -76,32 +76,33 @@ impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
 
 impl<A: Actor<Context = SupervisedContext<A>>> Drop for ActorChild<A> {
     fn drop(&mut self) {
-        if let Some(tell) = &self.on_leave {
-            tell(&self.mailbox.0);
+        if let Some(on_removed) = &self.on_removed {
+            on_removed(&self.mailbox.0);
         }
     }
 }
 
-/// The one place where tasks begin.
+/// Spawns a task of the tree; the only place in this module tree that does so.
 pub(super) fn spawn_local(task: impl Future<Output = ()> + 'static) {
-    drop(tokio::task::spawn_local(task)); // the handle only: the task reports its own end
+    // only the handle is dropped: the task reports its own end
+    drop(tokio::task::spawn_local(task));
 }
 
 enum ActorSlot<A: Actor<Context = SupervisedContext<A>>> {
-    Unborn(ActorFactory<A>),
-    Alive(Box<ContextFut<A, SupervisedContext<A>>>),
-    Dead,
+    NotStarted(ActorFactory<A>),
+    Running(Box<ContextFut<A, SupervisedContext<A>>>),
+    Dropped,
 }
 
 struct Incarnation<A: Actor<Context = SupervisedContext<A>>> {
-    body: ActorSlot<A>,
+    slot: ActorSlot<A>,
     mailbox: Arc<Mailbox<A>>,
-    desk: Arc<ThreadActivity>,
-    witness: Option<ExitNotifier>,
-    again: bool,
-    up: bool,
-    /// The order to stop was passed on.
-    stopped: bool,
+    activity: Arc<ThreadActivity>,
+    notifier: Option<ExitNotifier>,
+    is_restart: bool,
+    is_up: bool,
+    /// Whether the stop signal was passed on to the actor.
+    stop_sent: bool,
     clock: Clock,
 }
 
@@ -109,37 +110,39 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let me = self.get_mut();
-        let Some(turn) = me.witness.as_ref().map(|w| w.turn) else { return Poll::Ready(()) };
-        match me.mailbox.attach_reader(turn, cx.waker()) {
-            ControlSignal::Vanish => return me.vanish(),
-            ControlSignal::Kill => return me.end(ExitReason::Killed, "kill"),
-            ControlSignal::Stop if matches!(me.body, ActorSlot::Unborn(_)) => {
-                return me.end(ExitReason::Shutdown, "factory");
+        let this = self.get_mut();
+        let Some(incarnation) = this.notifier.as_ref().map(|notifier| notifier.incarnation) else {
+            return Poll::Ready(());
+        };
+        match this.mailbox.attach_reader(incarnation, cx.waker()) {
+            ControlSignal::Superseded => return this.exit_superseded(),
+            ControlSignal::Kill => return this.end(ExitReason::Killed, "kill"),
+            ControlSignal::Stop if matches!(this.slot, ActorSlot::NotStarted(_)) => {
+                return this.end(ExitReason::Shutdown, "factory");
             }
-            ControlSignal::Stop if !me.stopped => {
-                me.stopped = true;
-                if let ActorSlot::Alive(life) = &mut me.body {
-                    life.ctx().reason.get_or_insert(ExitReason::Shutdown);
-                    life.ctx().stop();
+            ControlSignal::Stop if !this.stop_sent => {
+                this.stop_sent = true;
+                if let ActorSlot::Running(running) = &mut this.slot {
+                    running.ctx().reason.get_or_insert(ExitReason::Shutdown);
+                    running.ctx().stop();
                 }
             }
-            ControlSignal::Stop | ControlSignal::Live => {}
+            ControlSignal::Stop | ControlSignal::Run => {}
         }
-        me.desk.enter(&me.mailbox.cell, "factory");
-        if let ActorSlot::Unborn(_) = me.body
-            && let Err(text) = catch_panic(|| me.birth(turn))
+        this.activity.enter(&this.mailbox.stats, "factory");
+        if let ActorSlot::NotStarted(_) = this.slot
+            && let Err(text) = catch_panic(|| this.create_actor(incarnation))
         {
-            return me.end(ExitReason::Panic(text), "factory");
+            return this.end(ExitReason::Panic(text), "factory");
         }
-        let ActorSlot::Alive(life) = &mut me.body else { return Poll::Ready(()) };
-        life.ctx().refill();
-        let poll = catch_panic(|| Pin::new(&mut **life).poll(cx));
-        let ctx = life.ctx();
-        if ctx.ready && !me.up {
-            me.up = true;
-            if let Some(witness) = &me.witness {
-                witness.up();
+        let ActorSlot::Running(running) = &mut this.slot else { return Poll::Ready(()) };
+        running.ctx().refill();
+        let poll = catch_panic(|| Pin::new(&mut **running).poll(cx));
+        let ctx = running.ctx();
+        if ctx.is_ready && !this.is_up {
+            this.is_up = true;
+            if let Some(notifier) = &this.notifier {
+                notifier.up();
             }
         }
         match poll {
@@ -147,22 +150,22 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
                 if ctx.exhausted() {
                     cx.waker().wake_by_ref();
                 }
-                me.desk.leave();
+                this.activity.leave();
                 Poll::Pending
             }
             Ok(Poll::Ready(())) => {
                 let exit = ctx.reason.take().unwrap_or(ExitReason::Normal);
-                me.end(exit, "stopped")
+                this.end(exit, "stopped")
             }
             Err(text) => {
                 let (at, reason) = (ctx.current_message_type(), ctx.reason.take());
                 match reason {
-                    // The first failure is the cause; what broke on the way out is noted only.
+                    // The first failure is the cause; a panic while stopping is only recorded.
                     Some(cause @ ExitReason::Failed(_)) => {
-                        me.note(ExitReason::Panic(text), at);
-                        me.end(cause, "fail")
+                        this.record_failure(ExitReason::Panic(text), at);
+                        this.end(cause, "fail")
                     }
-                    _ => me.end(ExitReason::Panic(text), at),
+                    _ => this.end(ExitReason::Panic(text), at),
                 }
             }
         }
@@ -170,69 +173,69 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> Incarnation<A> {
-    fn birth(&mut self, turn: u32) {
-        let ActorSlot::Unborn(factory) = &self.body else { return };
-        // Actix' own mailbox serves `ctx.address()` alone; 0: its size is not bounded.
-        let (_, inlet) = dev::channel::channel(0);
-        let inlet = dev::Mailbox::new(inlet);
+    fn create_actor(&mut self, incarnation: u32) {
+        let ActorSlot::NotStarted(factory) = &self.slot else { return };
+        // The actix mailbox serves `ctx.address()` only; 0 means that its size is not bounded.
+        let (_, actix_mailbox) = dev::channel::channel(0);
+        let actix_mailbox = dev::Mailbox::new(actix_mailbox);
         let mut ctx = SupervisedContext::new(
-            ContextParts::new(inlet.sender_producer()),
+            ContextParts::new(actix_mailbox.sender_producer()),
             Arc::clone(&self.mailbox),
             Arc::clone(factory),
-            Arc::clone(&self.desk),
-            (turn, self.again),
+            Arc::clone(&self.activity),
+            (incarnation, self.is_restart),
         );
         let actor = ctx.rebuild();
         ctx.begin("started");
-        self.body = ActorSlot::Alive(Box::new(ContextFut::new(ctx, actor, inlet)));
+        self.slot = ActorSlot::Running(Box::new(ContextFut::new(ctx, actor, actix_mailbox)));
     }
 
-    /// Drops the actor, and says what a panic in its `Drop` said.
-    fn bury(&mut self) -> Option<String> {
-        self.desk.note("drop", tokio::time::Instant::now());
-        let mut body = std::mem::replace(&mut self.body, ActorSlot::Dead);
-        if let ActorSlot::Alive(life) = &mut body {
-            life.ctx().terminate(); // or its drop would poll the actor again
+    /// Drops the actor and returns the message of a panic in its `Drop`.
+    fn drop_actor(&mut self) -> Option<String> {
+        self.activity.update("drop", tokio::time::Instant::now());
+        let mut slot = std::mem::replace(&mut self.slot, ActorSlot::Dropped);
+        if let ActorSlot::Running(running) = &mut slot {
+            running.ctx().terminate(); // otherwise its drop would poll the actor again
         }
-        catch_panic(|| drop(body)).err()
+        catch_panic(|| drop(slot)).err()
     }
 
     fn end(&mut self, mut exit: ExitReason, mut at: &'static str) -> Poll<()> {
-        self.desk.enter(&self.mailbox.cell, "drop");
-        if let Some(text) = self.bury() {
+        self.activity.enter(&self.mailbox.stats, "drop");
+        if let Some(text) = self.drop_actor() {
             if exit.is_failure() {
-                self.note(ExitReason::Panic(text), "drop");
+                self.record_failure(ExitReason::Panic(text), "drop");
             } else {
                 (exit, at) = (ExitReason::Panic(text), "drop");
             }
         }
-        self.desk.leave();
-        if let Some(witness) = self.witness.take() {
-            witness.down(exit, at);
+        self.activity.leave();
+        if let Some(notifier) = self.notifier.take() {
+            notifier.down(exit, at);
         }
         Poll::Ready(())
     }
 
-    fn vanish(&mut self) -> Poll<()> {
-        let _ = self.bury(); // what it says no longer matters
-        if let Some(witness) = self.witness.take() {
-            witness.forget();
+    fn exit_superseded(&mut self) -> Poll<()> {
+        let _ = self.drop_actor(); // a superseded incarnation reports nothing
+        if let Some(notifier) = self.notifier.take() {
+            notifier.disarm();
         }
         Poll::Ready(())
     }
 
-    fn note(&self, exit: ExitReason, at: &'static str) {
+    fn record_failure(&self, exit: ExitReason, at: &'static str) {
         let failure =
             FailureRecord { at: self.clock.now(), exit: exit.to_string(), message: at.into() };
-        self.mailbox.cell.record(failure);
+        self.mailbox.stats.record(failure);
     }
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> Drop for Incarnation<A> {
-    /// The thread ends under us: the actor is dropped without being polled again.
+    /// The thread is ending: the actor is dropped without being polled again.
     fn drop(&mut self) {
-        if matches!(self.body, ActorSlot::Alive(_)) {
-            let _ = self.bury();
+        if matches!(self.slot, ActorSlot::Running(_)) {
+            let _ = self.drop_actor();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The beginning and the end of a tree.
+//! Starting and shutting down a supervision tree.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use super::threads::{ACTORS, ThreadAffinity, ThreadPools};
 use super::tree::{SupervisionTree, TreeIndex};
 use super::watchdog::{Watchdog, WatchdogThresholds};
 
-/// What a tree runs on.
+/// The resources a supervision tree runs on.
 #[derive(Clone)]
 pub struct LaunchOptions {
-    /// The pools of threads, by name and size; `None`: everything on the current thread, without
+    /// The thread pools by name and size. `None` runs everything on the current thread, without
     /// arbiters and without a watchdog, as simulations need it.
     pub pools: Option<Vec<(&'static str, usize)>>,
-    /// When the watchdog acts.
-    pub patience: WatchdogThresholds,
-    /// The jitter of back-offs.
-    pub entropy: RandomSource,
-    /// The time of failures.
+    /// When the watchdog acts on a blocked thread.
+    pub watchdog: WatchdogThresholds,
+    /// Source of the back-off jitter.
+    pub random: RandomSource,
+    /// Clock for the timestamps of failure records.
     pub clock: Clock,
 }
 
@@ -38,105 +38,107 @@ impl LaunchOptions {
     pub fn one_thread() -> Self {
         Self {
             pools: None,
-            patience: WatchdogThresholds::default(),
-            entropy: RandomSource::system(),
+            watchdog: WatchdogThresholds::default(),
+            random: RandomSource::system(),
             clock: Clock::wall(),
         }
     }
 
-    /// A pool of `threads` threads, 1 or more, for those who do not care.
+    /// One pool of `threads` threads, at least 1, which is the default pool.
     pub fn threads(threads: usize) -> Self {
         Self { pools: Some(vec![(ACTORS, threads)]), ..Self::one_thread() }
     }
 
-    /// One pool more.
+    /// Adds one more thread pool.
     pub fn pool(mut self, name: &'static str, threads: usize) -> Self {
         self.pools.get_or_insert_default().push((name, threads));
         self
     }
 }
 
-/// Why there is no tree.
+/// Why a tree could not be started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchError {
-    /// Threads need an actix system.
-    #[error("no actix system runs here")]
+    /// Thread pools need a running actix system.
+    #[error("no actix system is running")]
     NoSystem,
-    /// A child wants to live in a pool that there is not.
-    #[error("there is no such place: {0:?}")]
-    NoSuchPlace(ThreadAffinity),
-    /// A name is empty, has a slash, or is its sibling's too.
-    #[error("two children share this name, or it is none: {0}")]
-    BadName(String),
-    /// A child did not come up, however often it was tried.
-    #[error("it did not come up: {0}")]
+    /// A child is assigned to a pool that does not exist.
+    #[error("no such thread pool: {0:?}")]
+    PoolNotFound(ThreadAffinity),
+    /// A name is empty, contains a slash, or is used by a sibling.
+    #[error("invalid or duplicate child name: {0}")]
+    InvalidName(String),
+    /// A child did not come up within its restart intensity.
+    #[error("the tree did not start: {0}")]
     Failed(ExitReason),
 }
 
-/// Brings up the tree below `spec`; returns when all its children are up, in order. To be called
-/// inside an actix system, or for [`LaunchOptions::one_thread`] inside a `LocalSet`.
+/// Starts the tree described by `spec` and returns when all its children are up, in order. Must be
+/// called inside an actix system, or for [`LaunchOptions::one_thread`] inside a `LocalSet`.
 ///
 /// # Errors
-/// [`LaunchError`]; whatever was up has come down again.
+/// [`LaunchError`]; children that were up have been stopped again.
 pub async fn launch(
     spec: SupervisorSpec,
     options: LaunchOptions,
 ) -> Result<RunningTree, LaunchError> {
-    let places = match &options.pools {
+    let pools = match &options.pools {
         None => ThreadPools::one_thread(),
         Some(sizes) => ThreadPools::pools(sizes).ok_or(LaunchError::NoSystem)?,
     };
-    if let Some(place) = spec.places().into_iter().find(|place| !places.has(*place)) {
-        return Err(LaunchError::NoSuchPlace(place));
+    if let Some(affinity) =
+        spec.affinities().into_iter().find(|affinity| !pools.contains(*affinity))
+    {
+        return Err(LaunchError::PoolNotFound(affinity));
     }
-    if let Some(name) = spec.bad_name() {
-        return Err(LaunchError::BadName(name));
+    if let Some(name) = spec.first_invalid_name() {
+        return Err(LaunchError::InvalidName(name));
     }
-    let (forest, places) = (Arc::new(TreeIndex::new()), Arc::new(places));
-    let tree = SupervisionTree { forest: Arc::clone(&forest), places: Arc::clone(&places) };
-    let watchdog = options.pools.is_some().then_some(options.patience);
+    let (index, pools) = (Arc::new(TreeIndex::new()), Arc::new(pools));
+    let tree = SupervisionTree { index: Arc::clone(&index), pools: Arc::clone(&pools) };
+    let watchdog = options.pools.is_some().then_some(options.watchdog);
     let watchdog = watchdog
-        .and_then(|patience| Watchdog::start(Arc::clone(&forest), Arc::clone(&places), patience));
-    let site = TreeContext { forest, places, entropy: options.entropy, clock: options.clock };
+        .and_then(|thresholds| Watchdog::start(Arc::clone(&index), Arc::clone(&pools), thresholds));
+    let context = TreeContext { index, pools, random: options.random, clock: options.clock };
 
-    // The root is the only child of a supervisor that nobody sees, and that ends with it.
+    // The root is the only child of a hidden supervisor, which ends with it.
     let policy = RestartPolicy { restart: Restart::Temporary, ..spec.policy() };
     let grace = policy.grace.saturating_add(RestartPolicy::CHILD.grace);
-    let intensity = Intensity { most: 0, window: Duration::ZERO };
-    let family =
+    let intensity = Intensity { max_restarts: 0, period: Duration::ZERO };
+    let state =
         SupervisorState::new(Strategy::OneForOne, intensity, vec![policy]).ending_with_child();
-    let seat = spec::build(&site, String::new(), family, vec![spec.into()]);
-    let (above, mut news) = mpsc::unbounded_channel();
-    seat.start(ParentLink { above, kid: 0 }, 1, false);
+    let root = spec::build_supervisor(&context, String::new(), state, vec![spec.into()]);
+    let (parent, mut events) = mpsc::unbounded_channel();
+    root.start(ParentLink { parent, child_id: 0 }, 1, false);
     let exit = loop {
-        match news.recv().await {
+        match events.recv().await {
             Some(SupervisorEvent::Up { .. }) => break None,
             Some(SupervisorEvent::Down { exit, .. }) => break Some(exit),
             Some(_) => {}
             None => break Some(ExitReason::Lost),
         }
     };
-    let (tell, exited) = watch::channel(exit.clone());
-    let living = RunningTree { seat: Some(seat), tree, exited, grace, watchdog };
+    let (exit_tx, exited) = watch::channel(exit.clone());
+    let running = RunningTree { root: Some(root), tree, exited, grace, watchdog };
     if let Some(exit) = exit {
-        living.shutdown(grace).await;
+        running.shutdown(grace).await;
         return Err(LaunchError::Failed(exit));
     }
-    living.tree.places.spawn_control(move || {
+    running.tree.pools.spawn_control(move || {
         spawn_local(async move {
-            while let Some(event) = news.recv().await {
+            while let Some(event) = events.recv().await {
                 if let SupervisorEvent::Down { exit, .. } = event {
-                    tell.send_replace(Some(exit));
+                    exit_tx.send_replace(Some(exit));
                 }
             }
         });
     });
-    Ok(living)
+    Ok(running)
 }
 
-/// A living tree. If it is dropped without [`RunningTree::shutdown`], all in it is killed.
+/// A running tree. Dropping it without [`RunningTree::shutdown`] kills everything in it.
 pub struct RunningTree {
-    seat: Option<SupervisorChild>,
+    root: Option<SupervisorChild>,
     tree: SupervisionTree,
     exited: watch::Receiver<Option<ExitReason>>,
     grace: Duration,
@@ -144,43 +146,44 @@ pub struct RunningTree {
 }
 
 impl RunningTree {
-    /// The view for operators.
+    /// The view of the tree for operators.
     pub fn tree(&self) -> SupervisionTree {
         self.tree.clone()
     }
 
-    /// Waits until the tree has ended: by its own failure, or by [`RunningTree::shutdown`].
+    /// Waits until the tree has ended, by its own failure or by [`RunningTree::shutdown`].
     pub async fn exited(&self) -> ExitReason {
         let mut exited = self.exited.clone();
         let exit = exited.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
         exit.unwrap_or(ExitReason::Lost)
     }
 
-    /// Stops all in reverse order, each with its own deadline; what lives after `deadline` is
-    /// killed. Returns how the root ended; then nothing of the tree is left but actors that hold
-    /// a thread and do not return.
+    /// Stops all children in reverse order, each with its own deadline; what still runs after
+    /// `deadline` is killed. Returns why the root ended; after that nothing of the tree is left
+    /// except actors that block a thread and do not return.
     pub async fn shutdown(mut self, deadline: Duration) -> ExitReason {
-        let Some(seat) = self.seat.take() else { return ExitReason::Shutdown };
-        seat.stop();
+        let Some(root) = self.root.take() else { return ExitReason::Shutdown };
+        root.stop();
         let mut exit = timeout(deadline, self.exited()).await;
         if exit.is_err() {
-            seat.kill();
+            root.kill();
             exit = timeout(self.grace, self.exited()).await;
         }
-        drop(seat);
-        let _ = timeout(self.grace, self.tree.forest.wait_until_empty()).await; // an empty tree shows it
+        drop(root);
+        // on timeout the tree still lists what remains
+        let _ = timeout(self.grace, self.tree.index.wait_until_empty()).await;
         drop(self.watchdog.take());
-        self.tree.places.close();
+        self.tree.pools.close();
         exit.unwrap_or(ExitReason::Killed)
     }
 }
 
 impl Drop for RunningTree {
     fn drop(&mut self) {
-        if let Some(seat) = self.seat.take() {
-            seat.kill();
-            drop(seat);
-            self.tree.places.close();
+        if let Some(root) = self.root.take() {
+            root.kill();
+            drop(root);
+            self.tree.pools.close();
         }
     }
 }

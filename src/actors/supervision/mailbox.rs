@@ -1,4 +1,5 @@
-//! The mailbox: it belongs to the place in the tree, not to the incarnation that reads it.
+//! The mailbox of an actor. It belongs to the path in the tree and outlives the incarnations that
+//! read it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,61 +18,62 @@ use super::exit::catch_panic;
 /// A message of any type in the mailbox of an `A`.
 pub(super) type BoxedEnvelope<A> = Box<dyn EnvelopeProxy<A> + Send>;
 
-/// What the supervisor wants of the incarnation that holds the mailbox.
+/// What the supervisor wants of the incarnation that reads the mailbox; a later variant overrides
+/// an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ControlSignal {
-    Live,
+    Run,
     Stop,
     Kill,
-    /// Another incarnation has the mailbox now.
-    Vanish,
+    /// Another incarnation owns the mailbox now; this one must end without a report.
+    Superseded,
 }
 
-/// One place in the tree: its counters and its mailbox, which survives every incarnation.
+/// The mailbox and the counters of one path in the tree; it survives every incarnation.
 pub(super) struct Mailbox<A: Actor> {
-    pub(super) cell: Arc<ActorStats>,
+    pub(super) stats: Arc<ActorStats>,
     inner: Mutex<MailboxInner<A>>,
 }
 
 struct MailboxInner<A: Actor> {
-    letters: VecDeque<BoxedEnvelope<A>>,
+    envelopes: VecDeque<BoxedEnvelope<A>>,
     capacity: usize,
     open: bool,
-    /// Which incarnation may read; all others are orphans on a lost thread.
-    turn: u32,
-    order: ControlSignal,
+    /// The only incarnation that may read; any other one is left over on a lost thread.
+    incarnation: u32,
+    signal: ControlSignal,
     waker: Option<Waker>,
 }
 
 impl<A: Actor> Mailbox<A> {
     pub(super) fn new(capacity: usize) -> Self {
         let inner = MailboxInner {
-            letters: VecDeque::new(),
+            envelopes: VecDeque::new(),
             capacity,
             open: true,
-            turn: 0,
-            order: ControlSignal::Live,
+            incarnation: 0,
+            signal: ControlSignal::Run,
             waker: None,
         };
-        Self { cell: Arc::new(ActorStats::new(TreeNodeKind::Actor)), inner: Mutex::new(inner) }
+        Self { stats: Arc::new(ActorStats::new(TreeNodeKind::Actor)), inner: Mutex::new(inner) }
     }
 
     pub(super) fn set_capacity(&self, capacity: usize) {
         locked(&self.inner).capacity = capacity;
     }
 
-    pub(super) fn push(&self, letter: BoxedEnvelope<A>, bounded: bool) -> Result<(), SendError> {
+    pub(super) fn push(&self, envelope: BoxedEnvelope<A>, bounded: bool) -> Result<(), SendError> {
         let mut inner = locked(&self.inner);
         if !inner.open {
-            drop(inner); // the letter is dropped after the lock
+            drop(inner); // so that the envelope is dropped outside the lock
             return Err(SendError::Gone);
         }
-        if bounded && inner.letters.len() >= inner.capacity {
+        if bounded && inner.envelopes.len() >= inner.capacity {
             drop(inner);
             return Err(SendError::Full);
         }
-        inner.letters.push_back(letter);
-        self.count(&inner);
+        inner.envelopes.push_back(envelope);
+        self.update_depth(&inner);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -80,59 +82,60 @@ impl<A: Actor> Mailbox<A> {
         Ok(())
     }
 
-    /// The oldest letter, if the incarnation `turn` may still read.
-    pub(super) fn take(&self, turn: u32) -> Option<BoxedEnvelope<A>> {
+    /// The oldest envelope, if `incarnation` is the incarnation that may read.
+    pub(super) fn take(&self, incarnation: u32) -> Option<BoxedEnvelope<A>> {
         let mut inner = locked(&self.inner);
-        if inner.turn != turn {
+        if inner.incarnation != incarnation {
             return None;
         }
-        let letter = inner.letters.pop_front();
-        self.count(&inner);
-        letter
+        let envelope = inner.envelopes.pop_front();
+        self.update_depth(&inner);
+        envelope
     }
 
-    /// What the incarnation `turn` is to do; `waker` hears of the next letter or order.
-    pub(super) fn attach_reader(&self, turn: u32, waker: &Waker) -> ControlSignal {
+    /// The current signal for the incarnation `incarnation`; `waker` is woken by the next envelope or
+    /// signal.
+    pub(super) fn attach_reader(&self, incarnation: u32, waker: &Waker) -> ControlSignal {
         let mut inner = locked(&self.inner);
-        if inner.turn != turn {
-            return ControlSignal::Vanish;
+        if inner.incarnation != incarnation {
+            return ControlSignal::Superseded;
         }
-        if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+        if !inner.waker.as_ref().is_some_and(|current| current.will_wake(waker)) {
             inner.waker = Some(waker.clone());
         }
-        inner.order
+        inner.signal
     }
 
-    /// Hands the mailbox to a new incarnation and opens it.
-    pub(super) fn assign_to(&self, turn: u32) {
+    /// Assigns the mailbox to a new incarnation and opens it.
+    pub(super) fn assign_to(&self, incarnation: u32) {
         let mut inner = locked(&self.inner);
-        inner.turn = turn;
+        inner.incarnation = incarnation;
         inner.open = true;
-        inner.order = ControlSignal::Live;
-        let orphan = inner.waker.take();
+        inner.signal = ControlSignal::Run;
+        let superseded = inner.waker.take();
         drop(inner);
-        if let Some(orphan) = orphan {
-            orphan.wake(); // it finds that it has to vanish
+        if let Some(superseded) = superseded {
+            superseded.wake(); // it finds that it has been superseded
         }
     }
 
-    /// Takes the mailbox from the incarnation `turn`, and keeps its letters for the next.
-    pub(super) fn detach(&self, turn: u32) {
+    /// Takes the mailbox from the incarnation `incarnation`; its envelopes stay for the next one.
+    pub(super) fn detach(&self, incarnation: u32) {
         let mut inner = locked(&self.inner);
-        if inner.turn == turn {
-            inner.turn = turn.wrapping_add(1);
+        if inner.incarnation == incarnation {
+            inner.incarnation = incarnation.wrapping_add(1);
         }
-        let orphan = inner.waker.take();
+        let superseded = inner.waker.take();
         drop(inner);
-        if let Some(orphan) = orphan {
-            orphan.wake();
+        if let Some(superseded) = superseded {
+            superseded.wake();
         }
     }
 
-    /// Raises the order to at least `order`.
-    pub(super) fn order(&self, order: ControlSignal) {
+    /// Raises the signal to at least `signal`; a signal is never lowered.
+    pub(super) fn signal(&self, signal: ControlSignal) {
         let mut inner = locked(&self.inner);
-        inner.order = inner.order.max(order);
+        inner.signal = inner.signal.max(signal);
         let waker = inner.waker.take();
         drop(inner);
         if let Some(waker) = waker {
@@ -140,30 +143,30 @@ impl<A: Actor> Mailbox<A> {
         }
     }
 
-    /// Nobody will read what is in it; whoever waits for an answer hears so.
+    /// Closes the mailbox and drops its envelopes; callers waiting for a reply get an error.
     pub(super) fn close(&self) {
         let mut inner = locked(&self.inner);
         inner.open = false;
-        let letters = std::mem::take(&mut inner.letters);
-        self.count(&inner);
+        let envelopes = std::mem::take(&mut inner.envelopes);
+        self.update_depth(&inner);
         drop(inner);
-        for letter in letters {
-            if let Err(text) = catch_panic(|| drop(letter)) {
+        for envelope in envelopes {
+            if let Err(panic_text) = catch_panic(|| drop(envelope)) {
                 tracing::error!(
-                    actor.path = self.cell.path(),
-                    panic = text,
-                    "a message panicked when it was dropped"
+                    actor.path = self.stats.path(),
+                    panic = panic_text,
+                    "panic while dropping message"
                 );
             }
         }
     }
 
-    fn count(&self, inner: &MailboxInner<A>) {
-        self.cell.depth.store(inner.letters.len() as u64, Ordering::Relaxed);
+    fn update_depth(&self, inner: &MailboxInner<A>) {
+        self.stats.depth.store(inner.envelopes.len() as u64, Ordering::Relaxed);
     }
 }
 
-/// Whoever will let the mailbox be read. When it goes, the mailbox is closed.
+/// Owner of a mailbox. Dropping it closes the mailbox, as nothing can read it any more.
 pub(super) struct MailboxOwner<A: Actor>(pub(super) Arc<Mailbox<A>>);
 
 impl<A: Actor> Drop for MailboxOwner<A> {
@@ -172,12 +175,13 @@ impl<A: Actor> Drop for MailboxOwner<A> {
     }
 }
 
-/// One message on its way, and where its answer goes.
+/// One message with its reply channel.
 pub(super) struct Envelope<M: Message> {
     message: Option<M>,
     reply: Option<OneshotSender<M::Result>>,
-    /// Set when handling begins: an asker must know whether its question may have had effect.
-    begun: Option<Arc<AtomicBool>>,
+    /// Set when handling begins, so that a caller without a reply knows whether the message may
+    /// have had an effect.
+    has_begun: Option<Arc<AtomicBool>>,
     sent: Instant,
 }
 
@@ -185,9 +189,9 @@ impl<M: Message> Envelope<M> {
     pub(super) fn new(
         message: M,
         reply: Option<OneshotSender<M::Result>>,
-        begun: Option<Arc<AtomicBool>>,
+        has_begun: Option<Arc<AtomicBool>>,
     ) -> Self {
-        Self { message: Some(message), reply, begun, sent: Instant::now() }
+        Self { message: Some(message), reply, has_begun, sent: Instant::now() }
     }
 }
 
@@ -200,8 +204,8 @@ where
         let Some(message) = self.message.take() else { return };
         ctx.begin_message(std::any::type_name::<M>(), self.sent);
         if !self.reply.as_ref().is_some_and(OneshotSender::is_closed) {
-            if let Some(begun) = &self.begun {
-                begun.store(true, Ordering::Release);
+            if let Some(has_begun) = &self.has_begun {
+                has_begun.store(true, Ordering::Release);
             }
             let reply = self.reply.take();
             actor.handle(message, ctx).handle(ctx, reply);

@@ -1,20 +1,21 @@
-//! Supervision as OTP knows it, on stock actix: a tree of actors that survive their own panics.
+//! OTP-style supervision on stock actix: a tree of actors that survive their own panics.
 //!
-//! A [`ActorSpec`] says how to build an actor, a [`SupervisorSpec`] who stands together, [`launch`]
-//! brings them up. Others speak to an actor through its [`ActorRef`], which stays valid whatever
-//! happens to the actor behind it. Each life of an actor is one task; when it ends, by whatever,
-//! the supervisor hears of it and its policy decides what follows.
+//! An [`ActorSpec`] says how to build an actor, a [`SupervisorSpec`] groups children under a
+//! restart strategy, and [`launch`] starts them. Callers reach an actor through its [`ActorRef`],
+//! which stays valid across restarts. One incarnation of an actor is one task; when it ends, for
+//! whatever reason, the supervisor is notified and the child's [`RestartPolicy`] decides what
+//! follows.
 //!
 //! ```ignore
-//! struct Clerk;
-//! impl actix::Actor for Clerk {
-//!     type Context = Ctx<Self>;
+//! struct Counter;
+//! impl actix::Actor for Counter {
+//!     type Context = SupervisedContext<Self>;
 //! }
-//! let clerk = child("clerk", |_| Clerk);
-//! let to_clerk = clerk.handle();
-//! let root = supervisor("node", Strategy::OneForOne).with(clerk);
-//! let living = launch(root, Options::threads(2)).await?;
-//! to_clerk.tell(Sign(paper))?;
+//! let counter = child("counter", |_| Counter);
+//! let counter_ref = counter.handle();
+//! let root = supervisor("node", Strategy::OneForOne).with(counter);
+//! let running = launch(root, LaunchOptions::threads(2)).await?;
+//! counter_ref.tell(Increment(1))?;
 //! ```
 
 mod actor_ref;
@@ -53,7 +54,8 @@ pub use threads::{ACTORS, ThreadAffinity};
 pub use tree::{CommandError, SupervisionTree, TreeNodeView};
 pub use watchdog::{StuckActor, WatchdogThresholds};
 
-/// Says that an actor may also be restarted in place by actix: it is then built anew.
+/// Implements `actix::Supervised`: an actor that actix restarts in place is built anew by its
+/// factory.
 #[macro_export]
 macro_rules! supervised {
     ($actor:ty) => {

@@ -1,4 +1,4 @@
-//! What supervisors and those below them say to each other.
+//! Messages between supervisors and their children.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -10,68 +10,82 @@ use super::exit::ExitReason;
 use super::policy::RestartPolicy;
 use super::tree::CommandError;
 
-/// What a supervisor hears.
+/// An event that a supervisor handles.
 pub(super) enum SupervisorEvent {
-    /// The incarnation `turn` of a child takes messages.
-    Up { kid: u64, turn: u32 },
-    /// The incarnation `turn` of a child has ended.
-    Down { kid: u64, turn: u32, exit: ExitReason, at: Cow<'static, str> },
-    /// The thread at which a child lived was given up.
-    Lost { kid: u64, desk: u64, exit: ExitReason, at: &'static str },
-    /// From above: bring the children up, as incarnation `turn`, and report on `line`.
-    Start { line: ParentLink, turn: u32 },
-    /// From above.
-    Order(ParentCommand),
-    /// From an operator.
-    Command { kid: u64, command: OperatorCommand, reply: oneshot::Sender<Result<(), CommandError>> },
-    /// A new child of a nursery; the answer comes when it is up.
-    Adopt {
-        seat: Box<dyn ChildHandle>,
+    /// The incarnation `incarnation` of a child handles messages.
+    Up { child_id: u64, incarnation: u32 },
+    /// The incarnation `incarnation` of a child has ended.
+    Down { child_id: u64, incarnation: u32, exit: ExitReason, at: Cow<'static, str> },
+    /// The thread on which a child ran was replaced.
+    Lost { child_id: u64, thread_id: u64, exit: ExitReason, at: &'static str },
+    /// From the parent: start the children, as incarnation `incarnation`, and report on `link`.
+    Start { link: ParentLink, incarnation: u32 },
+    /// Another command from the parent.
+    FromParent(ParentCommand),
+    /// A command from an operator.
+    Command {
+        child_id: u64,
+        command: OperatorCommand,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
+    /// A new child of a dynamic supervisor; the reply is sent when it is up.
+    AddChild {
+        handle: Box<dyn ChildHandle>,
         policy: Arc<RestartPolicy>,
         reply: oneshot::Sender<Result<(), ExitReason>>,
     },
 }
 
-/// What a supervisor is told by the one above it.
+/// A command from a supervisor to a supervisor below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ParentCommand {
-    /// Bring the children down in order.
+    /// Stop the children in order.
     Stop,
-    /// Bring them down at once.
+    /// Kill the children at once.
     Kill,
-    /// Nobody will read their mailboxes.
+    /// Close the mailboxes of the children, as nothing will read them.
     Close,
-    /// The tree is gone.
+    /// End: the tree is gone.
     End,
 }
 
-/// What an operator wants of one path.
+/// What an operator wants done with one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OperatorCommand {
     Restart,
     Stop,
 }
 
-/// The line from one child to its supervisor.
+/// The connection from one child to its supervisor.
 #[derive(Clone)]
 pub(super) struct ParentLink {
-    pub(super) above: mpsc::UnboundedSender<SupervisorEvent>,
-    pub(super) kid: u64,
+    pub(super) parent: mpsc::UnboundedSender<SupervisorEvent>,
+    pub(super) child_id: u64,
 }
 
 impl ParentLink {
-    // A supervisor that is gone needs no news: that is why these sends may fail.
+    // These sends fail only if the supervisor is gone, and then the report has no reader.
 
-    pub(super) fn up(&self, turn: u32) {
-        let _ = self.above.send(SupervisorEvent::Up { kid: self.kid, turn });
+    pub(super) fn up(&self, incarnation: u32) {
+        let _ = self.parent.send(SupervisorEvent::Up { child_id: self.child_id, incarnation });
     }
 
-    pub(super) fn down(&self, turn: u32, exit: ExitReason, at: Cow<'static, str>) {
-        let _ = self.above.send(SupervisorEvent::Down { kid: self.kid, turn, exit, at });
+    pub(super) fn down(&self, incarnation: u32, exit: ExitReason, at: Cow<'static, str>) {
+        let _ = self.parent.send(SupervisorEvent::Down {
+            child_id: self.child_id,
+            incarnation,
+            exit,
+            at,
+        });
     }
 
-    pub(super) fn lost(&self, desk: u64, exit: ExitReason, at: &'static str) {
-        let _ = self.above.send(SupervisorEvent::Lost { kid: self.kid, desk, exit, at });
+    pub(super) fn lost(&self, thread_id: u64, exit: ExitReason, at: &'static str) {
+        let _ = self.parent.send(SupervisorEvent::Lost {
+            child_id: self.child_id,
+            thread_id,
+            exit,
+            at,
+        });
     }
 
     pub(super) fn command(
@@ -79,59 +93,60 @@ impl ParentLink {
         command: OperatorCommand,
         reply: oneshot::Sender<Result<(), CommandError>>,
     ) {
-        let _ = self.above.send(SupervisorEvent::Command { kid: self.kid, command, reply });
+        let _ =
+            self.parent.send(SupervisorEvent::Command { child_id: self.child_id, command, reply });
     }
 }
 
-/// Tells the supervisor how an incarnation ended: at the latest when it is dropped, for then its
-/// thread is gone.
+/// Reports the exit of an incarnation to its supervisor, at the latest when it is dropped: its
+/// thread is gone then.
 pub(super) struct ExitNotifier {
-    line: ParentLink,
-    pub(super) turn: u32,
-    told: bool,
+    link: ParentLink,
+    pub(super) incarnation: u32,
+    is_reported: bool,
 }
 
 impl ExitNotifier {
-    pub(super) const fn new(line: ParentLink, turn: u32) -> Self {
-        Self { line, turn, told: false }
+    pub(super) const fn new(link: ParentLink, incarnation: u32) -> Self {
+        Self { link, incarnation, is_reported: false }
     }
 
     pub(super) fn up(&self) {
-        self.line.up(self.turn);
+        self.link.up(self.incarnation);
     }
 
     pub(super) fn down(mut self, exit: ExitReason, at: &'static str) {
-        self.told = true;
-        self.line.down(self.turn, exit, at.into());
+        self.is_reported = true;
+        self.link.down(self.incarnation, exit, at.into());
     }
 
-    /// Another incarnation lives already: nobody wants to hear of this one.
-    pub(super) fn forget(mut self) {
-        self.told = true;
+    /// Suppresses the report, because another incarnation runs already.
+    pub(super) fn disarm(mut self) {
+        self.is_reported = true;
     }
 }
 
 impl Drop for ExitNotifier {
     fn drop(&mut self) {
-        if !self.told {
-            self.line.down(self.turn, ExitReason::Lost, "its thread ended".into());
+        if !self.is_reported {
+            self.link.down(self.incarnation, ExitReason::Lost, "its thread ended".into());
         }
     }
 }
 
-/// A place in the tree, as its supervisor handles it: a leaf or another supervisor. When it is
-/// dropped, the place is given up.
+/// A child as its supervisor controls it: an actor or another supervisor. Dropping it removes the
+/// child.
 pub(super) trait ChildHandle: Send {
-    /// Its counters.
-    fn cell(&self) -> &Arc<ActorStats>;
-    /// Starts incarnation `turn`; `again` if it is not the first.
-    fn start(&self, line: ParentLink, turn: u32, again: bool);
+    /// The counters of the child.
+    fn stats(&self) -> &Arc<ActorStats>;
+    /// Starts incarnation `incarnation`; `is_restart` if it is not the first.
+    fn start(&self, link: ParentLink, incarnation: u32, is_restart: bool);
     /// Asks the incarnation to stop.
     fn stop(&self);
     /// Ends the incarnation as soon as its thread can.
     fn kill(&self);
-    /// Nobody waits for the incarnation any longer, whatever it does.
-    fn abandon(&self, turn: u32);
-    /// Nobody will read the mailbox.
+    /// Stops waiting for the incarnation, whatever it does.
+    fn abandon(&self, incarnation: u32);
+    /// Closes the mailbox, as nothing will read it.
     fn close(&self);
 }

@@ -1,4 +1,5 @@
-//! A supervisor of children that come and go: each has its own window, none concerns another.
+//! One partition of a dynamic supervisor: each child has its own restart intensity and affects no
+//! other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,189 +18,211 @@ use super::supervisor_task::{SupervisorLogic, TimerQueue, TreeContext};
 use super::tree::CommandError;
 
 pub(super) struct PartitionSupervisor {
-    site: TreeContext,
-    kids: HashMap<u64, PartitionChild>,
-    next: u64,
+    context: TreeContext,
+    children: HashMap<u64, PartitionChild>,
+    last_id: u64,
     to_self: mpsc::UnboundedSender<SupervisorEvent>,
-    above: Option<ExitNotifier>,
+    parent: Option<ExitNotifier>,
     closing: bool,
 }
 
 struct PartitionChild {
-    seat: Box<dyn ChildHandle>,
+    handle: Box<dyn ChildHandle>,
     policy: Arc<RestartPolicy>,
-    record: RestartHistory,
-    turn: u32,
+    history: RestartHistory,
+    incarnation: u32,
     state: ActorState,
-    until: Option<Instant>,
-    killed: bool,
+    timer_at: Option<Instant>,
+    kill_sent: bool,
     /// What an operator wants once it is down.
-    wanted: Option<OperatorCommand>,
+    requested: Option<OperatorCommand>,
     starter: Option<oneshot::Sender<Result<(), ExitReason>>>,
     operators: Vec<oneshot::Sender<Result<(), CommandError>>>,
 }
 
 impl PartitionChild {
-    fn set(&mut self, state: ActorState) {
+    fn set_state(&mut self, state: ActorState) {
         self.state = state;
-        self.seat.cell().set_state(state);
+        self.handle.stats().set_state(state);
     }
 
-    fn answer(&mut self, result: &Result<(), CommandError>) {
+    fn resolve_operators(&mut self, result: &Result<(), CommandError>) {
         for operator in self.operators.drain(..) {
             let _ = operator.send(result.clone()); // the operator may have left
         }
     }
 
-    fn wake(&mut self, id: u64, at: Instant, appointments: &mut TimerQueue) {
-        self.until = Some(at);
-        appointments.schedule(at, id);
+    fn set_timer(&mut self, id: u64, at: Instant, timers: &mut TimerQueue) {
+        self.timer_at = Some(at);
+        timers.schedule(at, id);
     }
 
     fn start(&mut self, id: u64, to_self: &mpsc::UnboundedSender<SupervisorEvent>) {
-        let again = self.turn > 0;
-        if again {
-            self.seat.cell().restarts.fetch_add(1, Relaxed);
+        let is_restart = self.incarnation > 0;
+        if is_restart {
+            self.handle.stats().restarts.fetch_add(1, Relaxed);
             metrics::counter!("securevox_actor_restarts_total").increment(1);
         }
-        self.turn = self.turn.wrapping_add(1);
-        (self.until, self.killed) = (None, false);
-        self.set(ActorState::Starting);
-        self.seat.start(ParentLink { above: to_self.clone(), kid: id }, self.turn, again);
+        self.incarnation = self.incarnation.wrapping_add(1);
+        (self.timer_at, self.kill_sent) = (None, false);
+        self.set_state(ActorState::Starting);
+        self.handle.start(
+            ParentLink { parent: to_self.clone(), child_id: id },
+            self.incarnation,
+            is_restart,
+        );
     }
 
-    fn stop(&mut self, id: u64, now: Instant, appointments: &mut TimerQueue) {
+    fn stop(&mut self, id: u64, now: Instant, timers: &mut TimerQueue) {
         if self.state != ActorState::Stopping {
-            self.set(ActorState::Stopping);
-            self.seat.stop();
-            self.wake(id, now + self.policy.shutdown, appointments);
+            self.set_state(ActorState::Stopping);
+            self.handle.stop();
+            self.set_timer(id, now + self.policy.shutdown, timers);
         }
     }
 
-    fn kill(&mut self, id: u64, now: Instant, appointments: &mut TimerQueue) {
-        self.killed = true;
-        self.set(ActorState::Stopping);
-        self.seat.kill();
-        self.wake(id, now + self.policy.grace, appointments);
+    fn kill(&mut self, id: u64, now: Instant, timers: &mut TimerQueue) {
+        self.kill_sent = true;
+        self.set_state(ActorState::Stopping);
+        self.handle.kill();
+        self.set_timer(id, now + self.policy.grace, timers);
     }
 }
 
 impl PartitionSupervisor {
-    pub(super) fn new(site: TreeContext, to_self: mpsc::UnboundedSender<SupervisorEvent>) -> Self {
-        Self { site, kids: HashMap::new(), next: 0, to_self, above: None, closing: false }
+    pub(super) fn new(
+        context: TreeContext,
+        to_self: mpsc::UnboundedSender<SupervisorEvent>,
+    ) -> Self {
+        Self {
+            context,
+            children: HashMap::new(),
+            last_id: 0,
+            to_self,
+            parent: None,
+            closing: false,
+        }
     }
 
     fn is_open(&self) -> bool {
-        self.above.is_some() && !self.closing
+        self.parent.is_some() && !self.closing
     }
 
-    fn adopt(
+    fn add_child(
         &mut self,
-        seat: Box<dyn ChildHandle>,
+        handle: Box<dyn ChildHandle>,
         policy: Arc<RestartPolicy>,
         reply: oneshot::Sender<Result<(), ExitReason>>,
     ) {
         if !self.is_open() {
-            drop(seat); // before the answer: the name is free again
+            drop(handle); // before the reply, so that the name is free again
             let _ = reply.send(Err(ExitReason::Shutdown));
             return;
         }
-        self.next += 1;
-        let id = self.next;
-        self.site.forest.insert(seat.cell(), ParentLink { above: self.to_self.clone(), kid: id });
-        let mut kid = PartitionChild {
-            seat,
+        self.last_id += 1;
+        let id = self.last_id;
+        self.context
+            .index
+            .insert(handle.stats(), ParentLink { parent: self.to_self.clone(), child_id: id });
+        let mut child = PartitionChild {
+            handle,
             policy,
-            record: RestartHistory::default(),
-            turn: 0,
+            history: RestartHistory::default(),
+            incarnation: 0,
             state: ActorState::Down,
-            until: None,
-            killed: false,
-            wanted: None,
+            timer_at: None,
+            kill_sent: false,
+            requested: None,
             starter: Some(reply),
             operators: vec![],
         };
-        kid.start(id, &self.to_self);
-        self.kids.insert(id, kid);
+        child.start(id, &self.to_self);
+        self.children.insert(id, child);
     }
 
-    /// The child is no more: its path, its name and its mailbox are given up.
+    /// Removes the child: its path, its name and its mailbox.
     fn remove(&mut self, id: u64, exit: ExitReason, result: &Result<(), CommandError>) {
-        let Some(mut kid) = self.kids.remove(&id) else { return };
-        kid.set(ActorState::Ended);
-        self.site.forest.remove(kid.seat.cell());
-        let (starter, operators) = (kid.starter.take(), std::mem::take(&mut kid.operators));
-        drop(kid); // before the answers: its name is free again
+        let Some(mut child) = self.children.remove(&id) else { return };
+        child.set_state(ActorState::Ended);
+        self.context.index.remove(child.handle.stats());
+        let (starter, operators) = (child.starter.take(), std::mem::take(&mut child.operators));
+        drop(child); // before the replies, so that its name is free again
         if let Some(starter) = starter {
-            let _ = starter.send(Err(exit)); // whoever started it may have left
+            let _ = starter.send(Err(exit)); // the caller may have left
         }
         for operator in operators {
             let _ = operator.send(result.clone());
         }
-        self.finish();
+        self.report_if_closed();
     }
 
-    fn finish(&mut self) {
-        if self.closing && self.kids.is_empty() {
+    fn report_if_closed(&mut self) {
+        if self.closing && self.children.is_empty() {
             self.closing = false;
-            if let Some(above) = self.above.take() {
-                above.down(ExitReason::Shutdown, "supervision");
+            if let Some(parent) = self.parent.take() {
+                parent.down(ExitReason::Shutdown, "supervision");
             }
         }
     }
 
-    fn ended(
+    fn on_child_exit(
         &mut self,
         id: u64,
         exit: ExitReason,
         at: &str,
         now: Instant,
-        appointments: &mut TimerQueue,
+        timers: &mut TimerQueue,
     ) {
-        let Some(kid) = self.kids.get_mut(&id).filter(|kid| kid.state.is_alive()) else { return };
-        self.site.record(kid.seat.cell(), &exit, at);
-        (kid.until, kid.killed) = (None, false);
-        kid.set(ActorState::Down);
-        if self.closing || kid.wanted == Some(OperatorCommand::Stop) {
-            let closing = self.closing && kid.wanted == Some(OperatorCommand::Restart);
+        let Some(child) = self.children.get_mut(&id).filter(|child| child.state.is_alive()) else {
+            return;
+        };
+        self.context.record(child.handle.stats(), &exit, at);
+        (child.timer_at, child.kill_sent) = (None, false);
+        child.set_state(ActorState::Down);
+        if self.closing || child.requested == Some(OperatorCommand::Stop) {
+            let closing = self.closing && child.requested == Some(OperatorCommand::Restart);
             return self.remove(
                 id,
                 exit,
                 &if closing { Err(CommandError::Closing) } else { Ok(()) },
             );
         }
-        if kid.wanted.take().is_some() {
-            return kid.start(id, &self.to_self);
+        if child.requested.take().is_some() {
+            return child.start(id, &self.to_self);
         }
-        match kid.record.ended(&kid.policy, &exit, now, self.site.entropy.fraction()) {
-            RestartDecision::Again(wait) if wait.is_zero() => kid.start(id, &self.to_self),
-            RestartDecision::Again(wait) => {
-                kid.set(ActorState::Waiting);
-                kid.answer(&Err(CommandError::Failed(exit.to_string())));
-                kid.wake(id, now + wait, appointments);
+        match child.history.decide(&child.policy, &exit, now, self.context.random.fraction()) {
+            RestartDecision::RestartAfter(wait) if wait.is_zero() => child.start(id, &self.to_self),
+            RestartDecision::RestartAfter(wait) => {
+                child.set_state(ActorState::Waiting);
+                child.resolve_operators(&Err(CommandError::Failed(exit.to_string())));
+                child.set_timer(id, now + wait, timers);
             }
-            RestartDecision::End | RestartDecision::TooMany => {
+            RestartDecision::StayDown | RestartDecision::IntensityExceeded => {
                 let result = Err(CommandError::Failed(exit.to_string()));
                 self.remove(id, exit, &result);
             }
         }
     }
 
-    fn close(&mut self, kill: bool, now: Instant, appointments: &mut TimerQueue) {
+    fn close(&mut self, kill: bool, now: Instant, timers: &mut TimerQueue) {
         self.closing = true;
-        let idle: Vec<u64> =
-            self.kids.iter().filter(|(_, kid)| !kid.state.is_alive()).map(|(&id, _)| id).collect();
+        let idle: Vec<u64> = self
+            .children
+            .iter()
+            .filter(|(_, child)| !child.state.is_alive())
+            .map(|(&id, _)| id)
+            .collect();
         for id in idle {
             self.remove(id, ExitReason::Shutdown, &Err(CommandError::Closing));
         }
-        for (&id, kid) in &mut self.kids {
+        for (&id, child) in &mut self.children {
             if kill {
-                kid.kill(id, now, appointments);
+                child.kill(id, now, timers);
             } else {
-                kid.stop(id, now, appointments);
+                child.stop(id, now, timers);
             }
         }
-        self.finish();
+        self.report_if_closed();
     }
 
     fn command(
@@ -208,109 +231,114 @@ impl PartitionSupervisor {
         command: OperatorCommand,
         reply: oneshot::Sender<Result<(), CommandError>>,
         now: Instant,
-        appointments: &mut TimerQueue,
+        timers: &mut TimerQueue,
     ) {
         let is_open = self.is_open();
-        let Some(kid) = self.kids.get_mut(&id).filter(|_| is_open) else {
+        let Some(child) = self.children.get_mut(&id).filter(|_| is_open) else {
             let _ = reply.send(Err(CommandError::Closing)); // the operator may have left
             return;
         };
-        kid.operators.push(reply);
-        kid.wanted = Some(command);
-        kid.record = RestartHistory::default();
-        match (kid.state.is_alive(), command) {
-            (true, _) => kid.stop(id, now, appointments),
+        child.operators.push(reply);
+        child.requested = Some(command);
+        child.history = RestartHistory::default();
+        match (child.state.is_alive(), command) {
+            (true, _) => child.stop(id, now, timers),
             (false, OperatorCommand::Stop) => self.remove(id, ExitReason::Shutdown, &Ok(())),
             (false, OperatorCommand::Restart) => {
-                kid.wanted = None;
-                kid.start(id, &self.to_self);
+                child.requested = None;
+                child.start(id, &self.to_self);
             }
         }
     }
 }
 
 impl SupervisorLogic for PartitionSupervisor {
-    fn hear(
-        &mut self,
-        event: SupervisorEvent,
-        now: Instant,
-        appointments: &mut TimerQueue,
-    ) -> bool {
+    fn on_event(&mut self, event: SupervisorEvent, now: Instant, timers: &mut TimerQueue) -> bool {
         match event {
-            SupervisorEvent::Up { kid, turn } => {
-                let kid = self.kids.get_mut(&kid).filter(|kid| kid.turn == turn);
-                if let Some(kid) = kid.filter(|kid| kid.state == ActorState::Starting) {
-                    kid.seat.cell().up_since.store(self.site.forest.millis(), Relaxed);
-                    kid.set(ActorState::Running);
-                    kid.record.up(now);
-                    kid.answer(&Ok(()));
-                    if let Some(starter) = kid.starter.take() {
-                        let _ = starter.send(Ok(())); // whoever started it may have left
+            SupervisorEvent::Up { child_id, incarnation } => {
+                let child = self
+                    .children
+                    .get_mut(&child_id)
+                    .filter(|child| child.incarnation == incarnation);
+                if let Some(child) = child.filter(|child| child.state == ActorState::Starting) {
+                    child.handle.stats().up_since.store(self.context.index.elapsed_ms(), Relaxed);
+                    child.set_state(ActorState::Running);
+                    child.history.up(now);
+                    child.resolve_operators(&Ok(()));
+                    if let Some(starter) = child.starter.take() {
+                        let _ = starter.send(Ok(())); // the caller may have left
                     }
                 }
             }
-            SupervisorEvent::Down { kid: id, turn, exit, at } => {
-                if self.kids.get(&id).is_some_and(|kid| kid.turn == turn) {
-                    self.ended(id, exit, &at, now, appointments);
+            SupervisorEvent::Down { child_id: id, incarnation, exit, at } => {
+                if self.children.get(&id).is_some_and(|child| child.incarnation == incarnation) {
+                    self.on_child_exit(id, exit, &at, now, timers);
                 }
             }
-            SupervisorEvent::Lost { kid: id, desk, exit, at } => {
-                let kid = self.kids.get(&id);
-                if let Some(kid) = kid.filter(|kid| kid.seat.cell().desk.load(Relaxed) == desk) {
-                    kid.seat.abandon(kid.turn);
-                    self.ended(id, exit, at, now, appointments);
+            SupervisorEvent::Lost { child_id: id, thread_id, exit, at } => {
+                let child = self.children.get(&id);
+                if let Some(child) =
+                    child.filter(|child| child.handle.stats().thread_id.load(Relaxed) == thread_id)
+                {
+                    child.handle.abandon(child.incarnation);
+                    self.on_child_exit(id, exit, at, now, timers);
                 }
             }
-            SupervisorEvent::Start { line, turn } => {
-                let above = ExitNotifier::new(line, turn);
-                above.up();
-                self.above = Some(above);
+            SupervisorEvent::Start { link, incarnation } => {
+                let parent = ExitNotifier::new(link, incarnation);
+                parent.up();
+                self.parent = Some(parent);
                 self.closing = false;
             }
-            SupervisorEvent::Order(ParentCommand::Stop) => self.close(false, now, appointments),
-            SupervisorEvent::Order(ParentCommand::Kill) => self.close(true, now, appointments),
-            SupervisorEvent::Order(ParentCommand::Close) => {}
-            SupervisorEvent::Order(ParentCommand::End) => return false,
-            SupervisorEvent::Command { kid, command, reply } => {
-                self.command(kid, command, reply, now, appointments);
+            SupervisorEvent::FromParent(ParentCommand::Stop) => self.close(false, now, timers),
+            SupervisorEvent::FromParent(ParentCommand::Kill) => self.close(true, now, timers),
+            SupervisorEvent::FromParent(ParentCommand::Close) => {}
+            SupervisorEvent::FromParent(ParentCommand::End) => return false,
+            SupervisorEvent::Command { child_id, command, reply } => {
+                self.command(child_id, command, reply, now, timers);
             }
-            SupervisorEvent::Adopt { seat, policy, reply } => self.adopt(seat, policy, reply),
+            SupervisorEvent::AddChild { handle, policy, reply } => {
+                self.add_child(handle, policy, reply)
+            }
         }
         true
     }
 
-    fn due(&mut self, id: u64, at: Instant, appointments: &mut TimerQueue) {
+    fn on_timer(&mut self, id: u64, at: Instant, timers: &mut TimerQueue) {
         let now = Instant::now();
-        let Some(kid) = self.kids.get_mut(&id).filter(|kid| kid.until == Some(at)) else { return };
-        match (kid.state, kid.killed) {
-            (ActorState::Waiting, _) => kid.start(id, &self.to_self),
-            (ActorState::Stopping, false) => kid.kill(id, now, appointments),
+        let Some(child) = self.children.get_mut(&id).filter(|child| child.timer_at == Some(at))
+        else {
+            return;
+        };
+        match (child.state, child.kill_sent) {
+            (ActorState::Waiting, _) => child.start(id, &self.to_self),
+            (ActorState::Stopping, false) => child.kill(id, now, timers),
             (ActorState::Stopping, true) => {
-                kid.seat.abandon(kid.turn);
-                self.ended(id, ExitReason::Killed, "it held its thread", now, appointments);
+                child.handle.abandon(child.incarnation);
+                self.on_child_exit(id, ExitReason::Killed, "blocked its thread", now, timers);
             }
             _ => {}
         }
     }
 
-    fn collapse(&mut self, text: String) {
-        tracing::error!(panic = text, "a supervisor panicked");
-        for (_, kid) in self.kids.drain() {
-            self.site.forest.remove(kid.seat.cell());
-            kid.seat.kill();
+    fn on_panic(&mut self, text: String) {
+        tracing::error!(panic = text, "supervisor panicked");
+        for (_, child) in self.children.drain() {
+            self.context.index.remove(child.handle.stats());
+            child.handle.kill();
         }
         self.closing = false;
-        if let Some(above) = self.above.take() {
-            above.down(ExitReason::Panic(text), "supervision");
+        if let Some(parent) = self.parent.take() {
+            parent.down(ExitReason::Panic(text), "supervision");
         }
     }
 }
 
 impl Drop for PartitionSupervisor {
     fn drop(&mut self) {
-        for kid in self.kids.values() {
-            kid.seat.kill();
-            self.site.forest.remove(kid.seat.cell());
+        for child in self.children.values() {
+            child.handle.kill();
+            self.context.index.remove(child.handle.stats());
         }
     }
 }

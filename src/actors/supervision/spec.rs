@@ -1,4 +1,4 @@
-//! Plans of supervisors and children: what a tree looks like before it lives.
+//! Specifications of supervisors and children: a tree before it runs.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,25 +19,25 @@ use super::supervisor_state::SupervisorState;
 use super::supervisor_task::{SupervisorChild, TreeContext};
 use super::threads::ThreadAffinity;
 
-/// A mailbox holds so many messages unless told otherwise.
+/// Mailbox capacity in messages unless the spec sets another one.
 pub(super) const DEFAULT_MAILBOX_CAPACITY: usize = 1024;
 
-/// Anything that can stand below a supervisor: a [`ActorSpec`], a [`SupervisorSpec`], a
-/// [`NurserySpec`](super::NurserySpec).
+/// Anything that can be a child of a supervisor: an [`ActorSpec`], a [`SupervisorSpec`] or a
+/// [`DynamicSupervisorSpec`](super::DynamicSupervisorSpec).
 pub struct ChildSpec(pub(super) Box<dyn BuildChild>);
 
-/// A place of the tree before it lives.
+/// Builds one child of a supervisor.
 pub(super) trait BuildChild: Send {
     fn name(&self) -> &str;
     fn policy(&self) -> RestartPolicy;
-    /// The first name below it that is none, or that two siblings share.
-    fn bad_name(&self) -> Option<String> {
+    /// The first name below it that is invalid or that two siblings share.
+    fn first_invalid_name(&self) -> Option<String> {
         None
     }
-    /// Every place it needs.
-    fn places(&self) -> Vec<ThreadAffinity>;
-    /// Makes it stand at `path`, down for now.
-    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle>;
+    /// The thread affinities of everything below it.
+    fn affinities(&self) -> Vec<ThreadAffinity>;
+    /// Creates it at `path`; it is not started yet.
+    fn build(self: Box<Self>, context: &TreeContext, path: String) -> Box<dyn ChildHandle>;
 }
 
 /// A child of a supervisor: an actor of type `A`, built by `factory` at every start.
@@ -52,55 +52,57 @@ where
         name: name.into(),
         factory: Arc::new(factory),
         policy: RestartPolicy::CHILD,
-        place: ThreadAffinity::default(),
+        affinity: ThreadAffinity::default(),
         mailbox: MailboxOwner(Arc::new(Mailbox::new(DEFAULT_MAILBOX_CAPACITY))),
     }
 }
 
-/// The plan of one actor. Permanent unless told otherwise, with the terms of [`RestartPolicy::CHILD`].
-#[must_use = "a child lives only below a supervisor"]
+/// The specification of one actor. The default policy is [`RestartPolicy::CHILD`], which is
+/// permanent.
+#[must_use = "a child runs only below a supervisor"]
 pub struct ActorSpec<A: Actor<Context = SupervisedContext<A>>> {
     name: String,
     factory: ActorFactory<A>,
     policy: RestartPolicy,
-    place: ThreadAffinity,
+    affinity: ThreadAffinity,
     mailbox: MailboxOwner<A>,
 }
 
-/// The builder methods that children of supervisors and of nurseries share.
-macro_rules! terms {
+/// The builder methods shared by children of supervisors and of dynamic supervisors.
+macro_rules! restart_policy_methods {
     () => {
-        /// It is always started again.
+        /// It is always restarted.
         pub const fn permanent(mut self) -> Self {
             self.policy.restart = Restart::Permanent;
             self
         }
 
-        /// It is started again after a failure only.
+        /// It is restarted only after a failure.
         pub const fn transient(mut self) -> Self {
             self.policy.restart = Restart::Transient;
             self
         }
 
-        /// It is never started again.
+        /// It is never restarted.
         pub const fn temporary(mut self) -> Self {
             self.policy.restart = Restart::Temporary;
             self
         }
 
-        /// It may fail `most` times within `window`; once more is too often.
-        pub const fn intensity(mut self, most: u32, window: Duration) -> Self {
-            self.policy.intensity = Intensity { most, window };
+        /// It may fail `max_restarts` times within `period`; one more failure exceeds the
+        /// intensity.
+        pub const fn intensity(mut self, max_restarts: u32, period: Duration) -> Self {
+            self.policy.intensity = Intensity { max_restarts, period };
             self
         }
 
-        /// How long it waits before it is started again.
+        /// Sets the wait before a restart.
         pub const fn backoff(mut self, backoff: Backoff) -> Self {
             self.policy.backoff = backoff;
             self
         }
 
-        /// After being up this long its back-off begins anew.
+        /// After being up this long its back-off starts over.
         pub const fn stable_after(mut self, time: Duration) -> Self {
             self.policy.stable_after = time;
             self
@@ -112,25 +114,25 @@ macro_rules! terms {
             self
         }
 
-        /// Where it lives.
-        pub const fn on_threads(mut self, place: ThreadAffinity) -> Self {
-            self.place = place;
+        /// Sets the threads it runs on.
+        pub const fn on_threads(mut self, affinity: ThreadAffinity) -> Self {
+            self.affinity = affinity;
             self
         }
     };
 }
-pub(super) use terms;
+pub(super) use restart_policy_methods;
 
 impl<A: Actor<Context = SupervisedContext<A>>> ActorSpec<A> {
-    terms!();
+    restart_policy_methods!();
 
-    /// Its mailbox refuses `tell` and `ask` beyond this many messages.
+    /// Sets the mailbox capacity: `tell` and `ask` fail beyond this many messages.
     pub fn mailbox(self, capacity: usize) -> Self {
         self.mailbox.0.set_capacity(capacity);
         self
     }
 
-    /// A reference for others, before the start: messages wait in the mailbox.
+    /// A reference for others, valid before the start: messages wait in the mailbox.
     pub fn handle(&self) -> ActorRef<A> {
         ActorRef(Arc::clone(&self.mailbox.0))
     }
@@ -151,62 +153,62 @@ impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for ActorSpec<A> {
         self.policy
     }
 
-    fn places(&self) -> Vec<ThreadAffinity> {
-        vec![self.place]
+    fn affinities(&self) -> Vec<ThreadAffinity> {
+        vec![self.affinity]
     }
 
-    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
-        self.mailbox.0.cell.place(path, self.policy.restart);
+    fn build(self: Box<Self>, context: &TreeContext, path: String) -> Box<dyn ChildHandle> {
+        self.mailbox.0.stats.set_path(path, self.policy.restart);
         Box::new(ActorChild {
             mailbox: self.mailbox,
             factory: self.factory,
-            place: self.place,
-            places: Arc::clone(&site.places),
-            clock: site.clock.clone(),
-            on_leave: None,
+            affinity: self.affinity,
+            pools: Arc::clone(&context.pools),
+            clock: context.clock.clone(),
+            on_removed: None,
         })
     }
 }
 
-/// A supervisor without children yet.
+/// A supervisor without children, allowed 10 restarts in 60 s.
 pub fn supervisor(name: impl Into<String>, strategy: Strategy) -> SupervisorSpec {
     SupervisorSpec {
         name: name.into(),
         strategy,
-        intensity: Intensity { most: 10, window: Duration::from_secs(60) },
+        intensity: Intensity { max_restarts: 10, period: Duration::from_secs(60) },
         shutdown: None,
-        kids: vec![],
+        children: vec![],
     }
 }
 
-/// The plan of a supervisor. It bears 10 restarts in 60 s unless told otherwise, then gives up:
-/// all its children go down, and its own supervisor decides.
-#[must_use = "a supervisor lives only in a tree"]
+/// The specification of a supervisor. Unless configured otherwise it allows 10 restarts in 60 s and
+/// then gives up: all its children stop, and its own supervisor decides.
+#[must_use = "a supervisor runs only in a tree"]
 pub struct SupervisorSpec {
     pub(super) name: String,
     strategy: Strategy,
     intensity: Intensity,
     shutdown: Option<Duration>,
-    kids: Vec<ChildSpec>,
+    children: Vec<ChildSpec>,
 }
 
 impl SupervisorSpec {
-    /// It bears `most` restarts of its children within `window`.
-    pub const fn intensity(mut self, most: u32, window: Duration) -> Self {
-        self.intensity = Intensity { most, window };
+    /// It allows `max_restarts` restarts of its children within `period`.
+    pub const fn intensity(mut self, max_restarts: u32, period: Duration) -> Self {
+        self.intensity = Intensity { max_restarts, period };
         self
     }
 
-    /// It and everything below it is killed if it takes longer than this to stop. Unless told, it
-    /// has the time of all its children one after the other.
+    /// It and everything below it is killed if it takes longer than this to stop. The default is
+    /// the sum of the shutdown times of all its children.
     pub const fn shutdown(mut self, deadline: Duration) -> Self {
         self.shutdown = Some(deadline);
         self
     }
 
-    /// One child more: started after those before it, stopped before them.
+    /// Adds a child, which is started after those before it and stopped before them.
     pub fn with(mut self, child: impl Into<ChildSpec>) -> Self {
-        self.kids.push(child.into());
+        self.children.push(child.into());
         self
     }
 }
@@ -223,10 +225,11 @@ impl BuildChild for SupervisorSpec {
     }
 
     fn policy(&self) -> RestartPolicy {
-        let kids = || self.kids.iter().map(|kid| kid.0.policy());
-        let time = |kid: RestartPolicy| kid.shutdown.saturating_add(kid.grace);
-        let all = kids().fold(RestartPolicy::CHILD.grace, |sum, kid| sum.saturating_add(time(kid)));
-        let grace = kids().map(|kid| kid.grace).max().unwrap_or_default();
+        let children = || self.children.iter().map(|child_spec| child_spec.0.policy());
+        let time = |policy: RestartPolicy| policy.shutdown.saturating_add(policy.grace);
+        let all = children()
+            .fold(RestartPolicy::CHILD.grace, |sum, policy| sum.saturating_add(time(policy)));
+        let grace = children().map(|policy| policy.grace).max().unwrap_or_default();
         RestartPolicy {
             shutdown: self.shutdown.unwrap_or(all),
             grace: grace.saturating_add(RestartPolicy::CHILD.grace),
@@ -234,41 +237,43 @@ impl BuildChild for SupervisorSpec {
         }
     }
 
-    fn bad_name(&self) -> Option<String> {
+    fn first_invalid_name(&self) -> Option<String> {
         let mut seen = HashSet::new();
         let is_bad = |name: &str| name.is_empty() || name.contains('/');
-        let mut names = self.kids.iter().map(|kid| kid.0.name());
-        let own = names.find(|name| is_bad(name) || !seen.insert(*name)).map(str::to_owned);
-        own.or_else(|| self.kids.iter().find_map(|kid| kid.0.bad_name()))
+        let mut names = self.children.iter().map(|child_spec| child_spec.0.name());
+        let own_names = names.find(|name| is_bad(name) || !seen.insert(*name)).map(str::to_owned);
+        own_names.or_else(|| {
+            self.children.iter().find_map(|child_spec| child_spec.0.first_invalid_name())
+        })
     }
 
-    fn places(&self) -> Vec<ThreadAffinity> {
-        self.kids.iter().flat_map(|kid| kid.0.places()).collect()
+    fn affinities(&self) -> Vec<ThreadAffinity> {
+        self.children.iter().flat_map(|child_spec| child_spec.0.affinities()).collect()
     }
 
-    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
-        let policies = self.kids.iter().map(|kid| kid.0.policy()).collect();
-        let family = SupervisorState::new(self.strategy, self.intensity, policies);
-        Box::new(build(site, path, family, self.kids))
+    fn build(self: Box<Self>, context: &TreeContext, path: String) -> Box<dyn ChildHandle> {
+        let policies = self.children.iter().map(|child_spec| child_spec.0.policy()).collect();
+        let state = SupervisorState::new(self.strategy, self.intensity, policies);
+        Box::new(build_supervisor(context, path, state, self.children))
     }
 }
 
-/// A supervisor at `path` and everything below it.
-pub(super) fn build(
-    site: &TreeContext,
+/// Builds a supervisor at `path` and everything below it.
+pub(super) fn build_supervisor(
+    context: &TreeContext,
     path: String,
-    family: SupervisorState,
-    kids: Vec<ChildSpec>,
+    state: SupervisorState,
+    children: Vec<ChildSpec>,
 ) -> SupervisorChild {
-    let seat = |kid: ChildSpec| {
-        let path = format!("{path}/{}", kid.0.name());
-        kid.0.build(site, path)
+    let build_child = |child_spec: ChildSpec| {
+        let path = format!("{path}/{}", child_spec.0.name());
+        child_spec.0.build(context, path)
     };
-    let seats = kids.into_iter().map(seat).collect();
-    let cell = Arc::new(ActorStats::new(TreeNodeKind::Supervisor));
-    cell.place(path.clone(), Restart::Permanent);
-    let here = site.clone();
-    SupervisorChild::spawn_supervisor(site, cell, |to_self| {
-        OrderedSupervisor::new(here, path, family, seats, to_self)
+    let handles = children.into_iter().map(build_child).collect();
+    let stats = Arc::new(ActorStats::new(TreeNodeKind::Supervisor));
+    stats.set_path(path.clone(), Restart::Permanent);
+    let supervisor_context = context.clone();
+    SupervisorChild::spawn_supervisor(context, stats, |to_self| {
+        OrderedSupervisor::new(supervisor_context, path, state, handles, to_self)
     })
 }

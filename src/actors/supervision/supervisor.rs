@@ -1,4 +1,4 @@
-//! A supervisor of children known from the start: a family with seats to act on.
+//! A supervisor of ordered children: applies the actions of a [`SupervisorState`] to child handles.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,217 +10,226 @@ use super::exit::ExitReason;
 use super::parent_link::{
     ChildHandle, ExitNotifier, OperatorCommand, ParentCommand, ParentLink, SupervisorEvent,
 };
-use super::supervisor_state::{ChildEvent as Happening, SupervisorAction, SupervisorState};
+use super::supervisor_state::{ChildEvent, SupervisorAction, SupervisorState};
 use super::supervisor_task::{SupervisorLogic, TimerQueue, TreeContext};
 use super::tree::CommandError;
 
 type CommandReply = oneshot::Sender<Result<(), CommandError>>;
 
 pub(super) struct OrderedSupervisor {
-    site: TreeContext,
+    context: TreeContext,
     path: String,
-    family: SupervisorState,
-    kids: Vec<SupervisedChild>,
+    state: SupervisorState,
+    children: Vec<SupervisedChild>,
     to_self: mpsc::UnboundedSender<SupervisorEvent>,
-    above: Option<ExitNotifier>,
+    parent: Option<ExitNotifier>,
     pending: Vec<(usize, OperatorCommand, CommandReply)>,
 }
 
 struct SupervisedChild {
-    seat: Box<dyn ChildHandle>,
-    turn: u32,
+    handle: Box<dyn ChildHandle>,
+    incarnation: u32,
 }
 
 impl OrderedSupervisor {
     pub(super) fn new(
-        site: TreeContext,
+        context: TreeContext,
         path: String,
-        family: SupervisorState,
-        seats: Vec<Box<dyn ChildHandle>>,
+        state: SupervisorState,
+        handles: Vec<Box<dyn ChildHandle>>,
         to_self: mpsc::UnboundedSender<SupervisorEvent>,
     ) -> Self {
-        for (kid, seat) in (0..).zip(&seats) {
-            site.forest.insert(seat.cell(), ParentLink { above: to_self.clone(), kid });
+        for (child_id, handle) in (0..).zip(&handles) {
+            context.index.insert(handle.stats(), ParentLink { parent: to_self.clone(), child_id });
         }
-        let kids = seats.into_iter().map(|seat| SupervisedChild { seat, turn: 0 }).collect();
-        Self { site, path, family, kids, to_self, above: None, pending: vec![] }
+        let children =
+            handles.into_iter().map(|handle| SupervisedChild { handle, incarnation: 0 }).collect();
+        Self { context, path, state, children, to_self, parent: None, pending: vec![] }
     }
 
-    fn happen(&mut self, event: Happening, now: Instant, appointments: &mut TimerQueue) {
-        let deeds = self.family.handle(event, now, self.site.entropy.fraction());
-        for deed in deeds {
-            self.act(deed, appointments);
+    fn apply(&mut self, event: ChildEvent, now: Instant, timers: &mut TimerQueue) {
+        let actions = self.state.apply(event, now, self.context.random.fraction());
+        for action in actions {
+            self.execute(action, timers);
         }
-        for (i, kid) in self.kids.iter().enumerate() {
-            kid.seat.cell().set_state(self.family.state(i));
+        for (i, child) in self.children.iter().enumerate() {
+            child.handle.stats().set_state(self.state.child_state(i));
         }
-        self.answer();
+        self.resolve_commands();
     }
 
-    fn act(&mut self, deed: SupervisorAction, appointments: &mut TimerQueue) {
-        match deed {
+    fn execute(&mut self, action: SupervisorAction, timers: &mut TimerQueue) {
+        match action {
             SupervisorAction::Start(i) => {
-                let line = ParentLink { above: self.to_self.clone(), kid: i as u64 };
-                let kid = &mut self.kids[i];
-                let again = kid.turn > 0;
-                if again {
-                    kid.seat.cell().restarts.fetch_add(1, Relaxed);
+                let link = ParentLink { parent: self.to_self.clone(), child_id: i as u64 };
+                let child = &mut self.children[i];
+                let is_restart = child.incarnation > 0;
+                if is_restart {
+                    child.handle.stats().restarts.fetch_add(1, Relaxed);
                     metrics::counter!("securevox_actor_restarts_total").increment(1);
                 }
-                kid.turn = kid.turn.wrapping_add(1);
-                kid.seat.start(line, kid.turn, again);
+                child.incarnation = child.incarnation.wrapping_add(1);
+                child.handle.start(link, child.incarnation, is_restart);
             }
-            SupervisorAction::Stop(i) => self.kids[i].seat.stop(),
-            SupervisorAction::Kill(i) => self.kids[i].seat.kill(),
+            SupervisorAction::Stop(i) => self.children[i].handle.stop(),
+            SupervisorAction::Kill(i) => self.children[i].handle.kill(),
             SupervisorAction::Abandon(i) => {
-                let kid = &self.kids[i];
-                self.site.record(kid.seat.cell(), &ExitReason::Killed, "it held its thread");
-                kid.seat.abandon(kid.turn);
+                let child = &self.children[i];
+                self.context.record(
+                    child.handle.stats(),
+                    &ExitReason::Killed,
+                    "blocked its thread",
+                );
+                child.handle.abandon(child.incarnation);
             }
-            SupervisorAction::Close(i) => self.kids[i].seat.close(),
-            SupervisorAction::Wake(i, at) => appointments.schedule(at, i as u64),
-            SupervisorAction::Opened => {
-                if let Some(above) = &self.above {
-                    above.up();
+            SupervisorAction::CloseMailbox(i) => self.children[i].handle.close(),
+            SupervisorAction::SetTimer(i, at) => timers.schedule(at, i as u64),
+            SupervisorAction::AllUp => {
+                if let Some(parent) = &self.parent {
+                    parent.up();
                 }
             }
-            SupervisorAction::Over(exit) => {
-                if let Some(above) = self.above.take() {
-                    above.down(exit, "supervision");
+            SupervisorAction::AllDown(exit) => {
+                if let Some(parent) = self.parent.take() {
+                    parent.down(exit, "supervision");
                 }
             }
         }
     }
 
-    /// Tells operators whose command is done.
-    fn answer(&mut self) {
-        let is_open = self.family.is_open();
-        let done = |i: usize, command| match (command, self.family.state(i)) {
+    /// Replies to operators whose command is done.
+    fn resolve_commands(&mut self) {
+        let is_open = self.state.is_open();
+        let done = |i: usize, command| match (command, self.state.child_state(i)) {
             (OperatorCommand::Restart, ActorState::Running)
             | (OperatorCommand::Stop, ActorState::Stopped) => Some(Ok(())),
             (OperatorCommand::Restart, ActorState::Waiting | ActorState::Ended) => {
-                let last = self.kids[i].seat.cell().failures().pop();
-                let why = last.map_or_else(|| "it ended".to_owned(), |failure| failure.exit);
+                let last = self.children[i].handle.stats().failures().pop();
+                let why = last.map_or_else(|| "ended".to_owned(), |failure| failure.exit);
                 Some(Err(CommandError::Failed(why)))
             }
             _ if !is_open => Some(Err(CommandError::Closing)),
             _ => None,
         };
-        let mut waiting = vec![];
+        let mut still_pending = vec![];
         for (i, command, reply) in std::mem::take(&mut self.pending) {
             match done(i, command) {
                 Some(result) => drop(reply.send(result)), // the operator may have left
-                None => waiting.push((i, command, reply)),
+                None => still_pending.push((i, command, reply)),
             }
         }
-        self.pending = waiting;
+        self.pending = still_pending;
     }
 
-    /// The child of that number, if `turn` is its living incarnation.
-    fn current(&self, kid: u64, turn: u32) -> Option<usize> {
-        let i = usize::try_from(kid).ok()?;
-        self.kids.get(i).filter(|kid| kid.turn == turn).map(|_| i)
+    /// The index of that child, if `incarnation` is its current incarnation.
+    fn current_child(&self, child_id: u64, incarnation: u32) -> Option<usize> {
+        let i = usize::try_from(child_id).ok()?;
+        self.children.get(i).filter(|child| child.incarnation == incarnation).map(|_| i)
     }
 
-    fn ended(&mut self, i: usize, exit: ExitReason, at: &str, now: Instant, due: &mut TimerQueue) {
-        if !self.family.state(i).is_alive() {
-            return; // news of one who was given up
+    fn on_child_exit(
+        &mut self,
+        i: usize,
+        exit: ExitReason,
+        at: &str,
+        now: Instant,
+        timers: &mut TimerQueue,
+    ) {
+        if !self.state.child_state(i).is_alive() {
+            return; // report of an incarnation that was given up
         }
-        self.site.record(self.kids[i].seat.cell(), &exit, at);
-        self.happen(Happening::Down(i, exit), now, due);
+        self.context.record(self.children[i].handle.stats(), &exit, at);
+        self.apply(ChildEvent::Down(i, exit), now, timers);
     }
 }
 
 impl SupervisorLogic for OrderedSupervisor {
-    fn hear(
-        &mut self,
-        event: SupervisorEvent,
-        now: Instant,
-        appointments: &mut TimerQueue,
-    ) -> bool {
+    fn on_event(&mut self, event: SupervisorEvent, now: Instant, timers: &mut TimerQueue) -> bool {
         match event {
-            SupervisorEvent::Up { kid, turn } => {
-                if let Some(i) = self.current(kid, turn) {
-                    let millis = self.site.forest.millis();
-                    self.kids[i].seat.cell().up_since.store(millis, Relaxed);
-                    self.happen(Happening::Up(i), now, appointments);
+            SupervisorEvent::Up { child_id, incarnation } => {
+                if let Some(i) = self.current_child(child_id, incarnation) {
+                    let millis = self.context.index.elapsed_ms();
+                    self.children[i].handle.stats().up_since.store(millis, Relaxed);
+                    self.apply(ChildEvent::Up(i), now, timers);
                 }
             }
-            SupervisorEvent::Down { kid, turn, exit, at } => {
-                if let Some(i) = self.current(kid, turn) {
-                    self.ended(i, exit, &at, now, appointments);
+            SupervisorEvent::Down { child_id, incarnation, exit, at } => {
+                if let Some(i) = self.current_child(child_id, incarnation) {
+                    self.on_child_exit(i, exit, &at, now, timers);
                 }
             }
-            SupervisorEvent::Lost { kid, desk, exit, at } => {
-                let there = usize::try_from(kid).ok().filter(|&i| i < self.kids.len());
-                let there = there.filter(|&i| self.kids[i].seat.cell().desk.load(Relaxed) == desk);
-                if let Some(i) = there {
-                    self.kids[i].seat.abandon(self.kids[i].turn);
-                    self.ended(i, exit, at, now, appointments);
+            SupervisorEvent::Lost { child_id, thread_id, exit, at } => {
+                let index = usize::try_from(child_id).ok().filter(|&i| i < self.children.len());
+                let index = index.filter(|&i| {
+                    self.children[i].handle.stats().thread_id.load(Relaxed) == thread_id
+                });
+                if let Some(i) = index {
+                    self.children[i].handle.abandon(self.children[i].incarnation);
+                    self.on_child_exit(i, exit, at, now, timers);
                 }
             }
-            SupervisorEvent::Start { line, turn } => {
-                self.above = Some(ExitNotifier::new(line, turn));
-                self.happen(Happening::Start, now, appointments);
+            SupervisorEvent::Start { link, incarnation } => {
+                self.parent = Some(ExitNotifier::new(link, incarnation));
+                self.apply(ChildEvent::Start, now, timers);
             }
-            SupervisorEvent::Order(ParentCommand::Stop) => {
-                self.happen(Happening::Stop, now, appointments)
+            SupervisorEvent::FromParent(ParentCommand::Stop) => {
+                self.apply(ChildEvent::Stop, now, timers)
             }
-            SupervisorEvent::Order(ParentCommand::Kill) => {
-                self.happen(Happening::Kill, now, appointments)
+            SupervisorEvent::FromParent(ParentCommand::Kill) => {
+                self.apply(ChildEvent::Kill, now, timers)
             }
-            SupervisorEvent::Order(ParentCommand::Close) => {
-                self.kids.iter().for_each(|kid| kid.seat.close())
+            SupervisorEvent::FromParent(ParentCommand::Close) => {
+                self.children.iter().for_each(|child| child.handle.close())
             }
-            SupervisorEvent::Order(ParentCommand::End) => return false,
-            SupervisorEvent::Command { kid, command, reply } => {
-                let there = usize::try_from(kid).ok().filter(|_| self.family.is_open());
-                match (there, command) {
+            SupervisorEvent::FromParent(ParentCommand::End) => return false,
+            SupervisorEvent::Command { child_id, command, reply } => {
+                let index = usize::try_from(child_id).ok().filter(|_| self.state.is_open());
+                match (index, command) {
                     (None, _) => drop(reply.send(Err(CommandError::Closing))),
                     (Some(i), OperatorCommand::Restart) => {
                         self.pending.push((i, command, reply));
-                        self.happen(Happening::Renew(i), now, appointments);
+                        self.apply(ChildEvent::Restart(i), now, timers);
                     }
                     (Some(i), OperatorCommand::Stop) => {
                         self.pending.push((i, command, reply));
-                        self.happen(Happening::Hold(i), now, appointments);
+                        self.apply(ChildEvent::Hold(i), now, timers);
                     }
                 }
             }
-            SupervisorEvent::Adopt { reply, .. } => {
-                drop(reply.send(Err(ExitReason::Failed("not a nursery".into()))))
+            SupervisorEvent::AddChild { reply, .. } => {
+                drop(reply.send(Err(ExitReason::Failed("not a dynamic supervisor".into()))))
             }
         }
         true
     }
 
-    fn due(&mut self, kid: u64, at: Instant, appointments: &mut TimerQueue) {
-        if let Ok(i) = usize::try_from(kid) {
-            self.happen(Happening::Due(i, at), Instant::now(), appointments);
+    fn on_timer(&mut self, child_id: u64, at: Instant, timers: &mut TimerQueue) {
+        if let Ok(i) = usize::try_from(child_id) {
+            self.apply(ChildEvent::TimerFired(i, at), Instant::now(), timers);
         }
     }
 
-    fn collapse(&mut self, text: String) {
-        tracing::error!(actor.path = self.path, panic = text, "a supervisor panicked");
-        for kid in &mut self.kids {
-            kid.seat.abandon(kid.turn);
-            kid.seat.kill();
-            kid.turn = kid.turn.wrapping_add(1); // their reports no longer matter
-            kid.seat.cell().set_state(ActorState::Down);
+    fn on_panic(&mut self, text: String) {
+        tracing::error!(actor.path = self.path, panic = text, "supervisor panicked");
+        for child in &mut self.children {
+            child.handle.abandon(child.incarnation);
+            child.handle.kill();
+            child.incarnation = child.incarnation.wrapping_add(1); // their reports no longer matter
+            child.handle.stats().set_state(ActorState::Down);
         }
         self.pending.clear();
-        self.family.reset();
-        if let Some(above) = self.above.take() {
-            above.down(ExitReason::Panic(text), "supervision");
+        self.state.reset();
+        if let Some(parent) = self.parent.take() {
+            parent.down(ExitReason::Panic(text), "supervision");
         }
     }
 }
 
 impl Drop for OrderedSupervisor {
     fn drop(&mut self) {
-        for kid in &self.kids {
-            kid.seat.kill();
-            self.site.forest.remove(kid.seat.cell());
+        for child in &self.children {
+            child.handle.kill();
+            self.context.index.remove(child.handle.stats());
         }
     }
 }

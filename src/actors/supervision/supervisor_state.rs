@@ -1,4 +1,5 @@
-//! A supervisor with ordered children as a value: events in, deeds out; no clock, no task.
+//! The state machine of a supervisor with ordered children: events in, actions out; no clock, no
+//! task.
 
 use std::time::Duration;
 
@@ -10,38 +11,38 @@ use super::policy::{
     Intensity, Restart, RestartDecision, RestartHistory, RestartPolicy, RestartWindow, Strategy,
 };
 
-/// What happens to a family. Children are known by their place in the start order.
+/// An event for the state machine. Children are identified by their index in the start order.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ChildEvent {
     Start,
     Up(usize),
     Down(usize, ExitReason),
-    /// A moment that was asked for has come.
-    Due(usize, Instant),
+    /// A timer requested with `SetTimer` has fired.
+    TimerFired(usize, Instant),
     Stop,
     Kill,
-    /// An operator wants the child down until further notice.
+    /// An operator wants the child to stay down until further notice.
     Hold(usize),
-    /// An operator wants the child started afresh.
-    Renew(usize),
+    /// An operator wants the child restarted.
+    Restart(usize),
 }
 
-/// What has to be done about it.
+/// What the supervisor has to do after an event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum SupervisorAction {
     Start(usize),
     Stop(usize),
     Kill(usize),
-    /// It does not even react to being killed.
+    /// Stop waiting for the child: it does not even react to a kill.
     Abandon(usize),
-    /// Nobody will read its mailbox.
-    Close(usize),
-    /// Come back with `Due` then.
-    Wake(usize, Instant),
+    /// Close the mailbox, as nothing will read it.
+    CloseMailbox(usize),
+    /// Deliver `TimerFired` at this time.
+    SetTimer(usize, Instant),
     /// All children are up.
-    Opened,
+    AllUp,
     /// All children are down.
-    Over(ExitReason),
+    AllDown(ExitReason),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,31 +55,31 @@ enum StartupPhase {
 #[derive(Debug)]
 struct ChildEntry {
     policy: RestartPolicy,
-    record: RestartHistory,
+    history: RestartHistory,
     state: ActorState,
-    until: Option<Instant>,
-    killed: bool,
-    /// Comes down with a sibling that failed.
-    doomed: bool,
-    /// Waits for its turn in the start order.
-    queued: bool,
-    held: bool,
-    renew: bool,
+    timer_at: Option<Instant>,
+    kill_sent: bool,
+    /// It stops because a sibling failed.
+    in_group_restart: bool,
+    /// It waits for its turn in the start order.
+    start_pending: bool,
+    is_held: bool,
+    restart_pending: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct SupervisorState {
     strategy: Strategy,
     intensity: Intensity,
-    /// Ends when one of its children has ended.
+    /// Whether the supervisor ends when one of its children has ended.
     ends_with_child: bool,
-    kids: Vec<ChildEntry>,
+    children: Vec<ChildEntry>,
     window: RestartWindow,
     phase: StartupPhase,
     closing: Option<ExitReason>,
-    /// The back-off before the children of a group restart come up.
-    pause: Duration,
-    deeds: Vec<SupervisorAction>,
+    /// The back-off before the children of a group restart are started.
+    group_backoff: Duration,
+    actions: Vec<SupervisorAction>,
 }
 
 impl SupervisorState {
@@ -87,272 +88,280 @@ impl SupervisorState {
         intensity: Intensity,
         policies: Vec<RestartPolicy>,
     ) -> Self {
-        let kid = |policy| ChildEntry {
+        let child = |policy| ChildEntry {
             policy,
-            record: RestartHistory::default(),
+            history: RestartHistory::default(),
             state: ActorState::Down,
-            until: None,
-            killed: false,
-            doomed: false,
-            queued: false,
-            held: false,
-            renew: false,
+            timer_at: None,
+            kill_sent: false,
+            in_group_restart: false,
+            start_pending: false,
+            is_held: false,
+            restart_pending: false,
         };
         Self {
             strategy,
             intensity,
             ends_with_child: false,
-            kids: policies.into_iter().map(kid).collect(),
+            children: policies.into_iter().map(child).collect(),
             window: RestartWindow::default(),
             phase: StartupPhase::Idle,
             closing: None,
-            pause: Duration::ZERO,
-            deeds: vec![],
+            group_backoff: Duration::ZERO,
+            actions: vec![],
         }
     }
 
-    /// It ends when one of its children has ended.
+    /// Makes the supervisor end when one of its children has ended.
     pub(super) fn ending_with_child(mut self) -> Self {
         self.ends_with_child = true;
         self
     }
 
-    /// Forgets everything but who belongs to it.
+    /// Resets everything except the list of children.
     pub(super) fn reset(&mut self) {
-        let policies = self.kids.iter().map(|kid| kid.policy).collect();
+        let policies = self.children.iter().map(|child| child.policy).collect();
         let ends_with_child = self.ends_with_child;
         *self = Self { ends_with_child, ..Self::new(self.strategy, self.intensity, policies) };
     }
 
-    pub(super) fn state(&self, i: usize) -> ActorState {
-        self.kids[i].state
+    pub(super) fn child_state(&self, i: usize) -> ActorState {
+        self.children[i].state
     }
 
-    /// Whether it takes commands.
+    /// Whether it accepts operator commands.
     pub(super) fn is_open(&self) -> bool {
         self.phase != StartupPhase::Idle && self.closing.is_none()
     }
 
-    /// What to do after `event` at `now`; `chance` (0 to 1) is the jitter of a wait.
-    pub(super) fn handle(
+    /// The actions after `event` at `now`; `jitter` (0 to 1) is the jitter of a wait.
+    pub(super) fn apply(
         &mut self,
         event: ChildEvent,
         now: Instant,
-        chance: f64,
+        jitter: f64,
     ) -> Vec<SupervisorAction> {
         match event {
-            ChildEvent::Start => self.open(),
+            ChildEvent::Start => self.begin_startup(),
             ChildEvent::Up(i) => self.up(i, now),
-            ChildEvent::Down(i, exit) => self.down(i, &exit, now, chance),
-            ChildEvent::Due(i, at) if self.kids[i].until == Some(at) => self.due(i, now),
-            ChildEvent::Due(..) => {}
-            ChildEvent::Stop => self.close(ExitReason::Shutdown),
+            ChildEvent::Down(i, exit) => self.down(i, &exit, now, jitter),
+            ChildEvent::TimerFired(i, at) if self.children[i].timer_at == Some(at) => {
+                self.on_timer(i, now)
+            }
+            ChildEvent::TimerFired(..) => {}
+            ChildEvent::Stop => self.begin_closing(ExitReason::Shutdown),
             ChildEvent::Kill => {
-                self.close(ExitReason::Killed);
-                (0..self.kids.len()).for_each(|i| self.kill(i, now));
+                self.begin_closing(ExitReason::Killed);
+                (0..self.children.len()).for_each(|i| self.kill(i, now));
             }
             ChildEvent::Hold(i) => self.hold(i, now),
-            ChildEvent::Renew(i) => self.renew(i, now),
+            ChildEvent::Restart(i) => self.restart_child(i, now),
         }
         self.advance(now);
-        std::mem::take(&mut self.deeds)
+        std::mem::take(&mut self.actions)
     }
 
-    fn open(&mut self) {
-        (self.phase, self.closing, self.pause) = (StartupPhase::Opening, None, Duration::ZERO);
+    fn begin_startup(&mut self) {
+        (self.phase, self.closing, self.group_backoff) =
+            (StartupPhase::Opening, None, Duration::ZERO);
         self.window = RestartWindow::default();
-        for kid in &mut self.kids {
-            kid.record = RestartHistory::default();
-            kid.queued = !kid.held;
+        for child in &mut self.children {
+            child.history = RestartHistory::default();
+            child.start_pending = !child.is_held;
         }
     }
 
     fn up(&mut self, i: usize, now: Instant) {
-        let kid = &mut self.kids[i];
-        if kid.state == ActorState::Starting {
-            kid.state = ActorState::Running;
-            kid.queued &= kid.doomed; // who goes down with a sibling has its turn again
-            kid.record.up(now);
+        let child = &mut self.children[i];
+        if child.state == ActorState::Starting {
+            child.state = ActorState::Running;
+            // a child that stops with a sibling is started again in its turn
+            child.start_pending &= child.in_group_restart;
+            child.history.up(now);
         }
     }
 
-    fn down(&mut self, i: usize, exit: &ExitReason, now: Instant, chance: f64) {
-        let kid = &mut self.kids[i];
-        if !kid.state.is_alive() {
+    fn down(&mut self, i: usize, exit: &ExitReason, now: Instant, jitter: f64) {
+        let child = &mut self.children[i];
+        if !child.state.is_alive() {
             return;
         }
-        (kid.state, kid.until, kid.killed) = (ActorState::Down, None, false);
-        if kid.held {
-            (kid.state, kid.queued, kid.renew) = (ActorState::Stopped, false, false);
-            return self.deeds.push(SupervisorAction::Close(i));
+        (child.state, child.timer_at, child.kill_sent) = (ActorState::Down, None, false);
+        if child.is_held {
+            (child.state, child.start_pending, child.restart_pending) =
+                (ActorState::Stopped, false, false);
+            return self.actions.push(SupervisorAction::CloseMailbox(i));
         }
         if self.closing.is_some() {
             return;
         }
-        if kid.doomed {
-            if kid.policy.restart == Restart::Temporary {
+        if child.in_group_restart {
+            if child.policy.restart == Restart::Temporary {
                 self.retire(i);
             }
             return;
         }
-        if std::mem::take(&mut kid.renew) {
+        if std::mem::take(&mut child.restart_pending) {
             return self.start(i);
         }
-        match kid.record.ended(&kid.policy, exit, now, chance) {
-            RestartDecision::End => {
+        match child.history.decide(&child.policy, exit, now, jitter) {
+            RestartDecision::StayDown => {
                 self.retire(i);
                 if self.ends_with_child {
-                    self.close(exit.clone());
+                    self.begin_closing(exit.clone());
                 }
             }
-            RestartDecision::Again(wait)
-                if *exit == ExitReason::Lost || self.window.admits(self.intensity, now) =>
+            RestartDecision::RestartAfter(wait)
+                if *exit == ExitReason::Lost || self.window.admit(self.intensity, now) =>
             {
-                self.again(i, wait, now);
+                self.schedule_restart(i, wait, now);
             }
-            RestartDecision::Again(_) | RestartDecision::TooMany => {
-                self.close(ExitReason::Escalated(format!(
-                    "child {i} failed too often, at last: {exit}"
+            RestartDecision::RestartAfter(_) | RestartDecision::IntensityExceeded => {
+                self.begin_closing(ExitReason::Escalated(format!(
+                    "child {i} exceeded the restart intensity, last exit: {exit}"
                 )));
             }
         }
     }
 
-    fn again(&mut self, i: usize, wait: Duration, now: Instant) {
-        let first = match self.strategy {
+    fn schedule_restart(&mut self, i: usize, wait: Duration, now: Instant) {
+        let first_affected = match self.strategy {
             Strategy::OneForOne => return self.start_after(i, wait, now),
             Strategy::OneForAll => 0,
             Strategy::RestForOne => i,
         };
-        self.pause = self.pause.max(wait);
-        for (j, kid) in self.kids.iter_mut().enumerate().skip(first) {
-            kid.doomed = kid.state.is_alive();
-            let ended = kid.policy.restart == Restart::Temporary && j != i && !kid.doomed;
-            kid.queued = !kid.held && !ended;
-            if kid.state == ActorState::Waiting {
-                (kid.state, kid.until) = (ActorState::Down, None);
+        self.group_backoff = self.group_backoff.max(wait);
+        for (j, child) in self.children.iter_mut().enumerate().skip(first_affected) {
+            child.in_group_restart = child.state.is_alive();
+            let ended =
+                child.policy.restart == Restart::Temporary && j != i && !child.in_group_restart;
+            child.start_pending = !child.is_held && !ended;
+            if child.state == ActorState::Waiting {
+                (child.state, child.timer_at) = (ActorState::Down, None);
             }
         }
     }
 
     fn retire(&mut self, i: usize) {
-        (self.kids[i].state, self.kids[i].queued) = (ActorState::Ended, false);
-        self.deeds.push(SupervisorAction::Close(i));
+        (self.children[i].state, self.children[i].start_pending) = (ActorState::Ended, false);
+        self.actions.push(SupervisorAction::CloseMailbox(i));
     }
 
-    fn due(&mut self, i: usize, now: Instant) {
-        match (self.kids[i].state, self.kids[i].killed) {
+    fn on_timer(&mut self, i: usize, now: Instant) {
+        match (self.children[i].state, self.children[i].kill_sent) {
             (ActorState::Waiting, _) => self.start(i),
             (ActorState::Stopping, false) => self.kill(i, now),
             (ActorState::Stopping, true) => {
-                self.deeds.push(SupervisorAction::Abandon(i));
+                self.actions.push(SupervisorAction::Abandon(i));
                 self.down(i, &ExitReason::Killed, now, 0.0);
             }
             _ => {}
         }
     }
 
-    fn close(&mut self, why: ExitReason) {
+    fn begin_closing(&mut self, why: ExitReason) {
         self.closing.get_or_insert(why);
-        for kid in &mut self.kids {
-            kid.queued = false;
-            if kid.state == ActorState::Waiting {
-                (kid.state, kid.until) = (ActorState::Down, None);
+        for child in &mut self.children {
+            child.start_pending = false;
+            if child.state == ActorState::Waiting {
+                (child.state, child.timer_at) = (ActorState::Down, None);
             }
         }
     }
 
     fn hold(&mut self, i: usize, now: Instant) {
-        let kid = &mut self.kids[i];
-        (kid.held, kid.queued, kid.renew) = (true, false, false);
-        match kid.state {
+        let child = &mut self.children[i];
+        (child.is_held, child.start_pending, child.restart_pending) = (true, false, false);
+        match child.state {
             ActorState::Starting | ActorState::Running => self.stop(i, now),
             ActorState::Stopping => {}
             _ => {
-                (kid.state, kid.until) = (ActorState::Stopped, None);
-                self.deeds.push(SupervisorAction::Close(i));
+                (child.state, child.timer_at) = (ActorState::Stopped, None);
+                self.actions.push(SupervisorAction::CloseMailbox(i));
             }
         }
     }
 
-    fn renew(&mut self, i: usize, now: Instant) {
-        let kid = &mut self.kids[i];
-        (kid.held, kid.record) = (false, RestartHistory::default());
-        match kid.state {
+    fn restart_child(&mut self, i: usize, now: Instant) {
+        let child = &mut self.children[i];
+        (child.is_held, child.history) = (false, RestartHistory::default());
+        match child.state {
             ActorState::Starting | ActorState::Running => {
-                kid.renew = true;
+                child.restart_pending = true;
                 self.stop(i, now);
             }
-            ActorState::Stopping => kid.renew = true,
+            ActorState::Stopping => child.restart_pending = true,
             _ => self.start(i),
         }
     }
 
     fn start(&mut self, i: usize) {
-        (self.kids[i].state, self.kids[i].until) = (ActorState::Starting, None);
-        self.deeds.push(SupervisorAction::Start(i));
+        (self.children[i].state, self.children[i].timer_at) = (ActorState::Starting, None);
+        self.actions.push(SupervisorAction::Start(i));
     }
 
     fn start_after(&mut self, i: usize, wait: Duration, now: Instant) {
         if wait.is_zero() {
             return self.start(i);
         }
-        self.kids[i].state = ActorState::Waiting;
-        self.wake(i, now + wait);
+        self.children[i].state = ActorState::Waiting;
+        self.set_timer(i, now + wait);
     }
 
     fn stop(&mut self, i: usize, now: Instant) {
-        self.kids[i].state = ActorState::Stopping;
-        self.deeds.push(SupervisorAction::Stop(i));
-        self.wake(i, now + self.kids[i].policy.shutdown);
+        self.children[i].state = ActorState::Stopping;
+        self.actions.push(SupervisorAction::Stop(i));
+        self.set_timer(i, now + self.children[i].policy.shutdown);
     }
 
     fn kill(&mut self, i: usize, now: Instant) {
-        if self.kids[i].state.is_alive() {
-            (self.kids[i].state, self.kids[i].killed) = (ActorState::Stopping, true);
-            self.deeds.push(SupervisorAction::Kill(i));
-            self.wake(i, now + self.kids[i].policy.grace);
+        if self.children[i].state.is_alive() {
+            (self.children[i].state, self.children[i].kill_sent) = (ActorState::Stopping, true);
+            self.actions.push(SupervisorAction::Kill(i));
+            self.set_timer(i, now + self.children[i].policy.grace);
         }
     }
 
-    fn wake(&mut self, i: usize, at: Instant) {
-        self.kids[i].until = Some(at);
-        self.deeds.push(SupervisorAction::Wake(i, at));
+    fn set_timer(&mut self, i: usize, at: Instant) {
+        self.children[i].timer_at = Some(at);
+        self.actions.push(SupervisorAction::SetTimer(i, at));
     }
 
-    /// One step further: down in reverse order, one after the other; then up in order, each after
-    /// the one before it.
+    /// Takes one step: stops children in reverse order, one after the other; then starts them in
+    /// order, each after the one before it.
     fn advance(&mut self, now: Instant) {
         if self.phase == StartupPhase::Idle {
             return;
         }
         let closing = self.closing.is_some();
-        let leaves = |kid: &ChildEntry| (closing || kid.doomed) && kid.state.is_alive();
-        if let Some(i) = self.kids.iter().rposition(leaves) {
-            if self.kids[i].state != ActorState::Stopping {
+        let must_stop =
+            |child: &ChildEntry| (closing || child.in_group_restart) && child.state.is_alive();
+        if let Some(i) = self.children.iter().rposition(must_stop) {
+            if self.children[i].state != ActorState::Stopping {
                 self.stop(i, now);
             }
             return;
         }
-        self.kids.iter_mut().for_each(|kid| kid.doomed = false);
+        self.children.iter_mut().for_each(|child| child.in_group_restart = false);
         if let Some(why) = self.closing.take() {
             self.phase = StartupPhase::Idle;
-            return self.deeds.push(SupervisorAction::Over(why));
+            return self.actions.push(SupervisorAction::AllDown(why));
         }
-        self.kids
+        self.children
             .iter_mut()
-            .filter(|kid| kid.state == ActorState::Running)
-            .for_each(|kid| kid.queued = false);
-        match self.kids.iter().position(|kid| kid.queued) {
+            .filter(|child| child.state == ActorState::Running)
+            .for_each(|child| child.start_pending = false);
+        match self.children.iter().position(|child| child.start_pending) {
             Some(i)
-                if self.kids[i].state == ActorState::Waiting || self.kids[i].state.is_alive() => {}
+                if self.children[i].state == ActorState::Waiting
+                    || self.children[i].state.is_alive() => {}
             Some(i) => {
-                let wait = std::mem::take(&mut self.pause);
+                let wait = std::mem::take(&mut self.group_backoff);
                 self.start_after(i, wait, now);
             }
             None if self.phase == StartupPhase::Opening => {
                 self.phase = StartupPhase::Open;
-                self.deeds.push(SupervisorAction::Opened);
+                self.actions.push(SupervisorAction::AllUp);
             }
             None => {}
         }

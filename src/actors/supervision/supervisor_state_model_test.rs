@@ -1,4 +1,5 @@
-//! What holds for a family whatever happens to it: played against children that obey no plan.
+//! Invariants of [`SupervisorState`], checked by random events against children that behave
+//! arbitrarily.
 
 use std::time::Duration;
 
@@ -7,195 +8,209 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 
 use super::exit::ExitReason;
-use super::policy::{Intensity, Restart, RestartPolicy, Strategy as Plan};
+use super::policy::{Intensity, Restart, RestartPolicy, Strategy as SupervisionStrategy};
 use super::supervisor_state::{ChildEvent, SupervisorAction, SupervisorState};
 
-const KIDS: usize = 4;
+const CHILDREN: usize = 4;
 
-/// The world of a family: children that live, stop or refuse as the dice fall.
-struct World {
-    family: SupervisorState,
+/// The environment of a supervisor: children that run, stop or refuse as the test dictates.
+struct TestWorld {
+    state: SupervisorState,
     now: Instant,
-    alive: [bool; KIDS],
-    up: [bool; KIDS],
-    asked: [bool; KIDS],
-    killed: [bool; KIDS],
-    wakes: Vec<(Instant, usize)>,
-    opened: u32,
-    over: Option<ExitReason>,
+    running: [bool; CHILDREN],
+    up: [bool; CHILDREN],
+    stop_requested: [bool; CHILDREN],
+    killed: [bool; CHILDREN],
+    timers: Vec<(Instant, usize)>,
+    all_up_count: u32,
+    all_down: Option<ExitReason>,
     failures: u32,
 }
 
-impl World {
-    fn new(strategy: Plan, intensity: Intensity, restart: Restart) -> Self {
+impl TestWorld {
+    fn new(strategy: SupervisionStrategy, intensity: Intensity, restart: Restart) -> Self {
         let backoff = Backoff { initial: Duration::from_millis(3), max: Duration::from_millis(50) };
-        let own = Intensity { most: 1000, ..intensity };
-        let policy = RestartPolicy { restart, backoff, intensity: own, ..RestartPolicy::CHILD };
+        let child_intensity = Intensity { max_restarts: 1000, ..intensity };
+        let policy =
+            RestartPolicy { restart, backoff, intensity: child_intensity, ..RestartPolicy::CHILD };
         Self {
-            family: SupervisorState::new(strategy, intensity, vec![policy; KIDS]),
+            state: SupervisorState::new(strategy, intensity, vec![policy; CHILDREN]),
             now: Instant::now(),
-            alive: [false; KIDS],
-            up: [false; KIDS],
-            asked: [false; KIDS],
-            killed: [false; KIDS],
-            wakes: vec![],
-            opened: 0,
-            over: None,
+            running: [false; CHILDREN],
+            up: [false; CHILDREN],
+            stop_requested: [false; CHILDREN],
+            killed: [false; CHILDREN],
+            timers: vec![],
+            all_up_count: 0,
+            all_down: None,
             failures: 0,
         }
     }
 
-    fn tell(&mut self, event: ChildEvent) {
-        for deed in self.family.handle(event, self.now, 0.5) {
-            match deed {
+    fn apply(&mut self, event: ChildEvent) {
+        for action in self.state.apply(event, self.now, 0.5) {
+            match action {
                 SupervisorAction::Start(i) => {
-                    assert!(!self.alive[i], "{i} was started while it lives");
-                    assert_eq!(self.over, None, "{i} was started after the end");
-                    (self.alive[i], self.up[i], self.asked[i], self.killed[i]) =
+                    assert!(!self.running[i], "{i} was started while running");
+                    assert_eq!(self.all_down, None, "{i} was started after the end");
+                    (self.running[i], self.up[i], self.stop_requested[i], self.killed[i]) =
                         (true, false, false, false);
                 }
                 SupervisorAction::Stop(i) => {
-                    assert!(self.alive[i] && !self.asked[i], "{i} was asked to stop for nothing");
-                    self.asked[i] = true;
+                    assert!(
+                        self.running[i] && !self.stop_requested[i],
+                        "{i} was asked to stop needlessly"
+                    );
+                    self.stop_requested[i] = true;
                 }
                 SupervisorAction::Kill(i) => {
-                    assert!(self.alive[i], "{i} was killed when dead");
+                    assert!(self.running[i], "{i} was killed while not running");
                     self.killed[i] = true;
                 }
                 SupervisorAction::Abandon(i) => {
-                    assert!(self.alive[i] && self.killed[i], "{i} was abandoned without a kill");
-                    self.alive[i] = false;
+                    assert!(self.running[i] && self.killed[i], "{i} was abandoned without a kill");
+                    self.running[i] = false;
                 }
-                SupervisorAction::Close(i) => {
-                    assert!(!self.alive[i], "the mailbox of {i} was closed while it lives")
+                SupervisorAction::CloseMailbox(i) => {
+                    assert!(!self.running[i], "the mailbox of {i} was closed while it runs")
                 }
-                SupervisorAction::Wake(i, at) => self.wakes.push((at, i)),
-                SupervisorAction::Opened => {
-                    self.opened += 1;
+                SupervisorAction::SetTimer(i, at) => self.timers.push((at, i)),
+                SupervisorAction::AllUp => {
+                    self.all_up_count += 1;
                 }
-                SupervisorAction::Over(exit) => {
-                    assert_eq!(self.alive, [false; KIDS], "over while children live");
-                    assert_eq!(self.over.replace(exit), None, "over twice");
+                SupervisorAction::AllDown(exit) => {
+                    assert_eq!(
+                        self.running, [false; CHILDREN],
+                        "all-down reported while children run"
+                    );
+                    assert_eq!(self.all_down.replace(exit), None, "all-down reported twice");
                 }
             }
         }
     }
 
-    fn die(&mut self, i: usize, exit: ExitReason) {
-        if self.alive[i] {
-            self.alive[i] = false;
-            // Who fails while the family goes down for a sibling is not judged a second time.
-            let leaving = (0..KIDS).any(|j| (self.alive[j] || j == i) && self.asked[j]);
-            self.failures += u32::from(exit.is_failure() && !leaving);
-            self.tell(ChildEvent::Down(i, exit));
+    fn end_child(&mut self, i: usize, exit: ExitReason) {
+        if self.running[i] {
+            self.running[i] = false;
+            // A failure while the group stops for a sibling is not counted a second time.
+            let group_stopping =
+                (0..CHILDREN).any(|j| (self.running[j] || j == i) && self.stop_requested[j]);
+            self.failures += u32::from(exit.is_failure() && !group_stopping);
+            self.apply(ChildEvent::Down(i, exit));
         }
     }
 
-    /// The next moment anybody asked for.
-    fn pass_time(&mut self) {
-        let Some(at) = (0..self.wakes.len()).min_by_key(|&n| self.wakes[n].0) else { return };
-        let (moment, i) = self.wakes.remove(at);
+    /// Advances to the earliest timer and fires it.
+    fn fire_next_timer(&mut self) {
+        let Some(at) = (0..self.timers.len()).min_by_key(|&n| self.timers[n].0) else { return };
+        let (moment, i) = self.timers.remove(at);
         self.now = self.now.max(moment);
-        self.tell(ChildEvent::Due(i, moment));
+        self.apply(ChildEvent::TimerFired(i, moment));
     }
 
-    fn play(&mut self, (what, i): (u8, usize)) {
+    fn step(&mut self, (what, i): (u8, usize)) {
         match what {
-            0 | 1 if self.alive[i] && !self.up[i] => {
+            0 | 1 if self.running[i] && !self.up[i] => {
                 self.up[i] = true;
-                self.tell(ChildEvent::Up(i));
+                self.apply(ChildEvent::Up(i));
             }
-            2 => self.die(i, ExitReason::Panic("boom".into())),
-            3 => self.die(i, ExitReason::Normal),
-            4 => self.die(i, ExitReason::Lost),
-            5 | 6 if self.asked[i] || self.killed[i] => self.die(i, ExitReason::Shutdown),
-            7 if self.family.is_open() => self.tell(ChildEvent::Hold(i)),
-            8 if self.family.is_open() => self.tell(ChildEvent::Renew(i)),
-            9 | 10 => self.pass_time(),
+            2 => self.end_child(i, ExitReason::Panic("boom".into())),
+            3 => self.end_child(i, ExitReason::Normal),
+            4 => self.end_child(i, ExitReason::Lost),
+            5 | 6 if self.stop_requested[i] || self.killed[i] => {
+                self.end_child(i, ExitReason::Shutdown)
+            }
+            7 if self.state.is_open() => self.apply(ChildEvent::Hold(i)),
+            8 if self.state.is_open() => self.apply(ChildEvent::Restart(i)),
+            9 | 10 => self.fire_next_timer(),
             _ => {}
         }
     }
 
-    /// Everything that is asked of children happens, until nothing is asked any more.
-    fn settle(&mut self) {
+    /// Children do what they were asked, until nothing is pending any more.
+    fn run_to_quiescence(&mut self) {
         for _ in 0..300 {
-            for i in 0..KIDS {
-                self.play((0, i));
-                self.play((5, i));
+            for i in 0..CHILDREN {
+                self.step((0, i));
+                self.step((5, i));
             }
-            self.pass_time();
+            self.fire_next_timer();
         }
     }
 }
 
-fn strategies() -> impl Strategy<Value = Plan> {
-    prop_oneof![Just(Plan::OneForOne), Just(Plan::OneForAll), Just(Plan::RestForOne)]
+fn strategies() -> impl Strategy<Value = SupervisionStrategy> {
+    prop_oneof![
+        Just(SupervisionStrategy::OneForOne),
+        Just(SupervisionStrategy::OneForAll),
+        Just(SupervisionStrategy::RestForOne)
+    ]
 }
 
 fn restarts() -> impl Strategy<Value = Restart> {
     prop_oneof![Just(Restart::Permanent), Just(Restart::Transient), Just(Restart::Temporary)]
 }
 
-fn turns() -> impl Strategy<Value = Vec<(u8, usize)>> {
-    proptest::collection::vec((0u8..11, 0..KIDS), 0..150)
+fn steps() -> impl Strategy<Value = Vec<(u8, usize)>> {
+    proptest::collection::vec((0u8..11, 0..CHILDREN), 0..150)
 }
 
-const PATIENT: Intensity = Intensity { most: 1000, window: Duration::from_secs(60) };
+const HIGH_INTENSITY: Intensity = Intensity { max_restarts: 1000, period: Duration::from_secs(60) };
 
 proptest! {
     #[test]
     fn supervisor_always_terminates_on_stop_or_kill(
-        strategy in strategies(), restart in restarts(), turns in turns(), kill in any::<bool>(),
+        strategy in strategies(), restart in restarts(), steps in steps(), kill in any::<bool>(),
     ) {
-        let mut world = World::new(strategy, PATIENT, restart);
-        world.tell(ChildEvent::Start);
-        turns.into_iter().for_each(|turn| world.play(turn));
-        if world.over.is_none() {
-            world.tell(if kill { ChildEvent::Kill } else { ChildEvent::Stop });
-            // Children that refuse everything: time alone brings them down.
+        let mut world = TestWorld::new(strategy, HIGH_INTENSITY, restart);
+        world.apply(ChildEvent::Start);
+        steps.into_iter().for_each(|step| world.step(step));
+        if world.all_down.is_none() {
+            world.apply(if kill { ChildEvent::Kill } else { ChildEvent::Stop });
+            // Children that refuse everything: timers alone bring them down.
             for _ in 0..1000 {
-                world.pass_time();
+                world.fire_next_timer();
             }
         }
-        prop_assert!(world.over.is_some());
+        prop_assert!(world.all_down.is_some());
     }
 
     #[test]
-    fn supervisor_without_faults_starts_all_children(strategy in strategies(), turns in turns()) {
-        let mut world = World::new(strategy, PATIENT, Restart::Permanent);
-        world.tell(ChildEvent::Start);
-        let calm = turns.into_iter().filter(|(what, _)| *what != 7);
-        calm.for_each(|turn| world.play(turn));
-        world.settle();
-        prop_assert_eq!(world.alive, [true; KIDS]);
-        prop_assert_eq!(world.up, [true; KIDS]);
-        prop_assert_eq!(world.opened, 1, "told above once");
+    fn supervisor_without_faults_starts_all_children(strategy in strategies(), steps in steps()) {
+        let mut world = TestWorld::new(strategy, HIGH_INTENSITY, Restart::Permanent);
+        world.apply(ChildEvent::Start);
+        let without_operator_stops = steps.into_iter().filter(|(what, _)| *what != 7);
+        without_operator_stops.for_each(|step| world.step(step));
+        world.run_to_quiescence();
+        prop_assert_eq!(world.running, [true; CHILDREN]);
+        prop_assert_eq!(world.up, [true; CHILDREN]);
+        prop_assert_eq!(world.all_up_count, 1, "all-up reported once");
     }
 
     #[test]
     fn supervisor_gives_up_beyond_restart_intensity(
-        strategy in strategies(), most in 0u32..5, turns in turns(),
+        strategy in strategies(), max_restarts in 0u32..5, steps in steps(),
     ) {
-        let mut world = World::new(strategy, Intensity { most, ..PATIENT }, Restart::Permanent);
-        world.tell(ChildEvent::Start);
-        let failing = turns.into_iter().filter(|(what, _)| ![3, 4, 7, 8].contains(what));
-        for turn in failing {
-            world.play(turn);
-            prop_assert!(world.failures <= most || !world.family.is_open());
+        let mut world = TestWorld::new(strategy, Intensity { max_restarts, ..HIGH_INTENSITY }, Restart::Permanent);
+        world.apply(ChildEvent::Start);
+        let failing = steps.into_iter().filter(|(what, _)| ![3, 4, 7, 8].contains(what));
+        for step in failing {
+            world.step(step);
+            prop_assert!(world.failures <= max_restarts || !world.state.is_open());
         }
     }
 
     #[test]
     fn children_stop_one_at_a_time_in_reverse_order(strategy in strategies()) {
-        let mut world = World::new(strategy, PATIENT, Restart::Permanent);
-        world.tell(ChildEvent::Start);
-        world.settle();
-        world.tell(ChildEvent::Stop);
-        for i in (0..KIDS).rev() {
-            let asked: Vec<_> = (0..KIDS).filter(|&i| world.alive[i] && world.asked[i]).collect();
-            prop_assert_eq!(asked, vec![i]);
-            world.die(i, ExitReason::Shutdown);
+        let mut world = TestWorld::new(strategy, HIGH_INTENSITY, Restart::Permanent);
+        world.apply(ChildEvent::Start);
+        world.run_to_quiescence();
+        world.apply(ChildEvent::Stop);
+        for i in (0..CHILDREN).rev() {
+            let stop_requested: Vec<_> = (0..CHILDREN).filter(|&i| world.running[i] && world.stop_requested[i]).collect();
+            prop_assert_eq!(stop_requested, vec![i]);
+            world.end_child(i, ExitReason::Shutdown);
         }
-        prop_assert_eq!(world.over, Some(ExitReason::Shutdown));
+        prop_assert_eq!(world.all_down, Some(ExitReason::Shutdown));
     }
 }

@@ -1,4 +1,4 @@
-//! The task of a supervisor: hears, lets its steward decide, keeps its appointments.
+//! The task of a supervisor: receives events, runs its logic and fires its timers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,55 +19,54 @@ use super::tree::TreeIndex;
 /// What all supervisors of a tree share.
 #[derive(Clone)]
 pub(super) struct TreeContext {
-    pub(super) forest: Arc<TreeIndex>,
-    pub(super) places: Arc<ThreadPools>,
-    pub(super) entropy: RandomSource,
+    pub(super) index: Arc<TreeIndex>,
+    pub(super) pools: Arc<ThreadPools>,
+    pub(super) random: RandomSource,
     pub(super) clock: Clock,
 }
 
 impl TreeContext {
-    /// Writes down how a child ended; true if it failed.
-    pub(super) fn record(&self, cell: &ActorStats, exit: &ExitReason, at: &str) {
+    /// Logs and records why a child ended, if it failed.
+    pub(super) fn record(&self, stats: &ActorStats, exit: &ExitReason, at: &str) {
         if !exit.is_failure() {
             return;
         }
-        let (text, word) = (exit.to_string(), exit.as_label());
+        let (text, label) = (exit.to_string(), exit.as_label());
         tracing::warn!(
-            actor.path = cell.path(),
+            actor.path = stats.path(),
             actor.exit = text,
             actor.message = at,
             "actor failed"
         );
-        metrics::counter!("securevox_actor_failures_total", "exit" => word).increment(1);
-        cell.record(FailureRecord { at: self.clock.now(), exit: text, message: at.to_owned() });
+        metrics::counter!("securevox_actor_failures_total", "exit" => label).increment(1);
+        stats.record(FailureRecord { at: self.clock.now(), exit: text, message: at.to_owned() });
     }
 }
 
-/// A supervisor's mind.
+/// The event handling of a supervisor.
 pub(super) trait SupervisorLogic {
-    /// Decides on `event`; false ends the supervisor.
-    fn hear(&mut self, event: SupervisorEvent, now: Instant, appointments: &mut TimerQueue)
-    -> bool;
-    /// A moment it asked for has come.
-    fn due(&mut self, kid: u64, at: Instant, appointments: &mut TimerQueue);
-    /// It panicked: everything below goes down at once.
-    fn collapse(&mut self, text: String);
+    /// Handles `event`; false ends the supervisor.
+    fn on_event(&mut self, event: SupervisorEvent, now: Instant, timers: &mut TimerQueue) -> bool;
+    /// A timer that it scheduled has fired.
+    fn on_timer(&mut self, child_id: u64, at: Instant, timers: &mut TimerQueue);
+    /// It panicked: everything below is killed at once.
+    fn on_panic(&mut self, text: String);
 }
 
-/// The moments a steward asked for.
+/// The pending timers of a supervisor, each with the id of a child.
 #[derive(Default)]
 pub(super) struct TimerQueue(BinaryHeap<Reverse<(Instant, u64)>>);
 
 impl TimerQueue {
-    pub(super) fn schedule(&mut self, at: Instant, kid: u64) {
-        self.0.push(Reverse((at, kid)));
+    pub(super) fn schedule(&mut self, at: Instant, child_id: u64) {
+        self.0.push(Reverse((at, child_id)));
     }
 
     fn next(&self) -> Option<Instant> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    fn kept(&mut self, now: Instant) -> Option<(Instant, u64)> {
+    fn pop_due(&mut self, now: Instant) -> Option<(Instant, u64)> {
         if self.next().is_some_and(|at| at <= now) {
             self.0.pop().map(|Reverse(due)| due)
         } else {
@@ -76,88 +75,90 @@ impl TimerQueue {
     }
 }
 
-/// Runs a steward until the tree ends.
+/// Runs a supervisor until the tree ends.
 pub(super) async fn run_supervisor(
-    mut inbox: mpsc::UnboundedReceiver<SupervisorEvent>,
-    mut steward: impl SupervisorLogic,
+    mut receiver: mpsc::UnboundedReceiver<SupervisorEvent>,
+    mut logic: impl SupervisorLogic,
 ) {
-    let mut appointments = TimerQueue::default();
+    let mut timers = TimerQueue::default();
     loop {
-        let event = match appointments.next() {
-            Some(at) => timeout_at(at, inbox.recv()).await.ok(),
-            None => Some(inbox.recv().await),
+        let event = match timers.next() {
+            Some(at) => timeout_at(at, receiver.recv()).await.ok(),
+            None => Some(receiver.recv().await),
         };
         let result = catch_panic(|| {
             let now = Instant::now();
-            while let Some((at, kid)) = appointments.kept(now) {
-                steward.due(kid, at, &mut appointments);
+            while let Some((at, child_id)) = timers.pop_due(now) {
+                logic.on_timer(child_id, at, &mut timers);
             }
             match event {
-                Some(Some(event)) => steward.hear(event, now, &mut appointments),
-                Some(None) => false, // nobody is left to speak to it
+                Some(Some(event)) => logic.on_event(event, now, &mut timers),
+                Some(None) => false, // no sender is left
                 None => true,
             }
         });
         match result {
             Ok(true) => {}
             Ok(false) => return,
-            Err(text) => steward.collapse(text),
+            Err(text) => logic.on_panic(text),
         }
     }
 }
 
-/// A supervisor as the child of another.
+/// A supervisor as the child of another one.
 pub(super) struct SupervisorChild {
-    cell: Arc<ActorStats>,
-    below: mpsc::UnboundedSender<SupervisorEvent>,
+    stats: Arc<ActorStats>,
+    sender: mpsc::UnboundedSender<SupervisorEvent>,
 }
 
 impl SupervisorChild {
-    /// Starts the task of a supervisor, whose steward `make` builds from the line to itself.
+    /// Starts the task of a supervisor, whose logic `make` builds from the sender of its own
+    /// events.
     pub(super) fn spawn_supervisor<S: SupervisorLogic + Send + 'static>(
-        site: &TreeContext,
-        cell: Arc<ActorStats>,
+        context: &TreeContext,
+        stats: Arc<ActorStats>,
         make: impl FnOnce(mpsc::UnboundedSender<SupervisorEvent>) -> S,
     ) -> Self {
-        let (below, inbox) = mpsc::unbounded_channel();
-        let steward = make(below.clone());
-        site.places.spawn_control(move || spawn_local(run_supervisor(inbox, steward)));
-        Self { cell, below }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let logic = make(sender.clone());
+        context.pools.spawn_control(move || spawn_local(run_supervisor(receiver, logic)));
+        Self { stats, sender }
     }
 
-    fn order(&self, order: ParentCommand) {
-        let _ = self.below.send(SupervisorEvent::Order(order)); // a supervisor that is gone obeys nothing
+    fn send(&self, order: ParentCommand) {
+        // a supervisor that is gone needs no command
+        let _ = self.sender.send(SupervisorEvent::FromParent(order));
     }
 }
 
 impl ChildHandle for SupervisorChild {
-    fn cell(&self) -> &Arc<ActorStats> {
-        &self.cell
+    fn stats(&self) -> &Arc<ActorStats> {
+        &self.stats
     }
 
-    fn start(&self, line: ParentLink, turn: u32, _: bool) {
-        let _ = self.below.send(SupervisorEvent::Start { line, turn });
+    fn start(&self, link: ParentLink, incarnation: u32, _: bool) {
+        let _ = self.sender.send(SupervisorEvent::Start { link, incarnation });
     }
 
     fn stop(&self) {
-        self.order(ParentCommand::Stop);
+        self.send(ParentCommand::Stop);
     }
 
     fn kill(&self) {
-        self.order(ParentCommand::Kill);
+        self.send(ParentCommand::Kill);
     }
 
     fn abandon(&self, _: u32) {
-        self.order(ParentCommand::Kill);
+        self.send(ParentCommand::Kill);
     }
 
     fn close(&self) {
-        self.order(ParentCommand::Close);
+        self.send(ParentCommand::Close);
     }
 }
 
 impl Drop for SupervisorChild {
     fn drop(&mut self) {
-        self.order(ParentCommand::End);
+        self.send(ParentCommand::End);
     }
 }

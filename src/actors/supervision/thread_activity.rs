@@ -1,4 +1,4 @@
-//! What a thread is doing now, for those who look at it from outside.
+//! What a thread is running right now, readable by other threads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,18 +8,18 @@ use tokio::time::Instant;
 
 use super::cell::{ActorStats, locked};
 
-/// One thread's sign on the door. A thread that replaces a lost one gets a new desk.
+/// The activity of one thread. A thread that replaces a lost one gets a new `ThreadActivity`.
 pub(super) struct ThreadActivity {
-    /// Unlike any other; never 0.
+    /// Unique in the process; never 0.
     pub(super) id: u64,
-    now: Mutex<Option<RunningHandler>>,
+    running: Mutex<Option<RunningHandler>>,
 }
 
-/// An actor at work.
+/// A handler that is running on a thread.
 #[derive(Clone)]
 pub(super) struct RunningHandler {
-    pub(super) cell: Arc<ActorStats>,
-    pub(super) what: &'static str,
+    pub(super) stats: Arc<ActorStats>,
+    pub(super) operation: &'static str,
     pub(super) since: Instant,
 }
 
@@ -32,25 +32,25 @@ impl RunningHandler {
 impl ThreadActivity {
     pub(super) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), now: Mutex::new(None) })
+        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), running: Mutex::new(None) })
     }
 
-    pub(super) fn enter(&self, cell: &Arc<ActorStats>, what: &'static str) {
-        let doing = RunningHandler { cell: Arc::clone(cell), what, since: Instant::now() };
-        *locked(&self.now) = Some(doing);
+    pub(super) fn enter(&self, stats: &Arc<ActorStats>, operation: &'static str) {
+        let handler = RunningHandler { stats: Arc::clone(stats), operation, since: Instant::now() };
+        *locked(&self.running) = Some(handler);
     }
 
-    pub(super) fn note(&self, what: &'static str, since: Instant) {
-        if let Some(doing) = locked(&self.now).as_mut() {
-            (doing.what, doing.since) = (what, since);
+    pub(super) fn update(&self, operation: &'static str, since: Instant) {
+        if let Some(handler) = locked(&self.running).as_mut() {
+            (handler.operation, handler.since) = (operation, since);
         }
     }
 
     pub(super) fn leave(&self) {
-        *locked(&self.now) = None;
+        *locked(&self.running) = None;
     }
 
-    pub(super) fn now(&self) -> Option<RunningHandler> {
-        locked(&self.now).clone()
+    pub(super) fn current(&self) -> Option<RunningHandler> {
+        locked(&self.running).clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Where actors live: pools of arbiters, or one thread for a whole simulation.
+//! The threads that actors run on: pools of arbiters, or one thread for a whole simulation.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +9,12 @@ use actix_rt::{Arbiter, ArbiterHandle, System};
 use super::cell::locked;
 use super::thread_activity::ThreadActivity;
 
-/// Where a child lives. In a simulation every place is the one thread there is.
+/// Which threads a child runs on. In a simulation every affinity means the one thread there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ThreadAffinity {
     /// The thread that launched the tree.
-    Here,
-    /// Any thread of the pool of that name; the threads take turns.
+    LaunchThread,
+    /// Any thread of the pool of that name, chosen round-robin.
     Pool(&'static str),
     /// One thread of a pool, by its number (modulo the size of the pool).
     Thread(&'static str, usize),
@@ -26,74 +26,75 @@ impl Default for ThreadAffinity {
     }
 }
 
-/// The pool of those who do not care.
+/// Name of the default thread pool.
 pub const ACTORS: &str = "actors";
 
 /// The threads of one tree.
 pub(super) struct ThreadPools {
-    here: ArbiterThread,
-    /// Supervisors, apart from those they watch.
+    launch_thread: ArbiterThread,
+    /// Runs the supervisors, apart from the actors they watch.
     control: ArbiterThread,
     pools: HashMap<&'static str, ThreadPool>,
-    /// All desks that may be busy, those of lost threads too.
-    desks: Mutex<Vec<Arc<ThreadActivity>>>,
+    /// The activity of every thread that may be busy, lost threads included.
+    activities: Mutex<Vec<Arc<ThreadActivity>>>,
 }
 
 struct ThreadPool {
-    workers: Vec<ArbiterThread>,
+    threads: Vec<ArbiterThread>,
     next: AtomicUsize,
 }
 
 struct ArbiterThread {
-    desk: Mutex<Arc<ThreadActivity>>,
+    activity: Mutex<Arc<ThreadActivity>>,
     thread: ThreadSlot,
 }
 
 enum ThreadSlot {
-    /// The current thread's `LocalSet`.
+    /// The `LocalSet` of the current thread.
     Local,
     /// The arbiter of the actix system.
     System(ArbiterHandle),
-    /// A thread of ours; made at need, made again when lost.
-    Own(Mutex<Option<ArbiterHandle>>),
+    /// An arbiter of this tree, created on demand and created again when lost.
+    Owned(Mutex<Option<ArbiterHandle>>),
 }
 
 impl ArbiterThread {
     fn new(thread: ThreadSlot) -> Self {
-        Self { desk: Mutex::new(ThreadActivity::new()), thread }
+        Self { activity: Mutex::new(ThreadActivity::new()), thread }
     }
 
-    fn own() -> Self {
-        Self::new(ThreadSlot::Own(Mutex::new(None)))
+    fn owned() -> Self {
+        Self::new(ThreadSlot::Owned(Mutex::new(None)))
     }
 }
 
 impl ThreadPools {
     /// Everything on the current thread, in its `LocalSet`.
     pub(super) fn one_thread() -> Self {
-        let (here, control) =
+        let (launch_thread, control) =
             (ArbiterThread::new(ThreadSlot::Local), ArbiterThread::new(ThreadSlot::Local));
-        let desks = Mutex::new(vec![Arc::clone(&locked(&here.desk))]);
-        Self { here, control, pools: HashMap::new(), desks }
+        let activities = Mutex::new(vec![Arc::clone(&locked(&launch_thread.activity))]);
+        Self { launch_thread, control, pools: HashMap::new(), activities }
     }
 
-    /// Pools of so many threads each; `None` outside an actix system.
+    /// Pools of the given sizes; `None` outside an actix system.
     pub(super) fn pools(sizes: &[(&'static str, usize)]) -> Option<Self> {
-        let here = ArbiterThread::new(ThreadSlot::System(System::try_current()?.arbiter().clone()));
+        let launch_thread =
+            ArbiterThread::new(ThreadSlot::System(System::try_current()?.arbiter().clone()));
         let pool = |size: usize| ThreadPool {
-            workers: (0..size.max(1)).map(|_| ArbiterThread::own()).collect(),
+            threads: (0..size.max(1)).map(|_| ArbiterThread::owned()).collect(),
             next: AtomicUsize::new(0),
         };
         let pools = sizes.iter().map(|&(name, size)| (name, pool(size))).collect();
-        let desks = Mutex::new(vec![Arc::clone(&locked(&here.desk))]);
-        Some(Self { here, control: ArbiterThread::own(), pools, desks })
+        let activities = Mutex::new(vec![Arc::clone(&locked(&launch_thread.activity))]);
+        Some(Self { launch_thread, control: ArbiterThread::owned(), pools, activities })
     }
 
-    /// Whether that place exists.
-    pub(super) fn has(&self, place: ThreadAffinity) -> bool {
-        match place {
+    /// Whether these threads exist.
+    pub(super) fn contains(&self, affinity: ThreadAffinity) -> bool {
+        match affinity {
             _ if self.is_one_thread() => true,
-            ThreadAffinity::Here => true,
+            ThreadAffinity::LaunchThread => true,
             ThreadAffinity::Pool(name) | ThreadAffinity::Thread(name, _) => {
                 self.pools.contains_key(name)
             }
@@ -101,67 +102,67 @@ impl ThreadPools {
     }
 
     fn is_one_thread(&self) -> bool {
-        matches!(self.here.thread, ThreadSlot::Local)
+        matches!(self.launch_thread.thread, ThreadSlot::Local)
     }
 
-    /// Runs `work` there and says at which desk. If the thread is gone `work` is dropped, and the
-    /// next call finds a new one.
+    /// Runs `work` on one of these threads and returns the id of the thread. If the thread is gone
+    /// `work` is dropped, and the next call creates a new one.
     pub(super) fn spawn(
         &self,
-        place: ThreadAffinity,
+        affinity: ThreadAffinity,
         work: impl FnOnce(Arc<ThreadActivity>) + Send + 'static,
     ) -> u64 {
-        self.spawn_at(self.worker(place), work)
+        self.spawn_at(self.arbiter_thread(affinity), work)
     }
 
-    /// Runs `work` where supervisors live.
+    /// Runs `work` on the thread of the supervisors.
     pub(super) fn spawn_control(&self, work: impl FnOnce() + Send + 'static) {
         let _ = self.spawn_at(&self.control, move |_| work());
     }
 
-    fn worker(&self, place: ThreadAffinity) -> &ArbiterThread {
+    fn arbiter_thread(&self, affinity: ThreadAffinity) -> &ArbiterThread {
         let pool = |name| self.pools.get(name).filter(|_| !self.is_one_thread());
-        let nth = |pool: &ThreadPool, n: usize| n % pool.workers.len();
-        let found = match place {
-            ThreadAffinity::Here => None,
-            ThreadAffinity::Thread(name, n) => pool(name).map(|pool| &pool.workers[nth(pool, n)]),
+        let nth = |pool: &ThreadPool, n: usize| n % pool.threads.len();
+        let found = match affinity {
+            ThreadAffinity::LaunchThread => None,
+            ThreadAffinity::Thread(name, n) => pool(name).map(|pool| &pool.threads[nth(pool, n)]),
             ThreadAffinity::Pool(name) => pool(name).map(|pool| {
                 let n = pool.next.fetch_add(1, Ordering::Relaxed);
-                &pool.workers[nth(pool, n)]
+                &pool.threads[nth(pool, n)]
             }),
         };
-        found.unwrap_or(&self.here)
+        found.unwrap_or(&self.launch_thread)
     }
 
     fn spawn_at(
         &self,
-        worker: &ArbiterThread,
+        arbiter_thread: &ArbiterThread,
         work: impl FnOnce(Arc<ThreadActivity>) + Send + 'static,
     ) -> u64 {
-        match &worker.thread {
+        match &arbiter_thread.thread {
             ThreadSlot::Local => {
-                let desk = Arc::clone(&locked(&worker.desk));
-                let id = desk.id;
-                work(desk);
+                let activity = Arc::clone(&locked(&arbiter_thread.activity));
+                let id = activity.id;
+                work(activity);
                 id
             }
             ThreadSlot::System(arbiter) => {
-                let desk = Arc::clone(&locked(&worker.desk));
-                let id = desk.id;
-                arbiter.spawn_fn(move || work(desk));
+                let activity = Arc::clone(&locked(&arbiter_thread.activity));
+                let id = activity.id;
+                arbiter.spawn_fn(move || work(activity));
                 id
             }
-            ThreadSlot::Own(arbiter) => {
+            ThreadSlot::Owned(arbiter) => {
                 let mut arbiter = locked(arbiter);
                 let handle = arbiter.get_or_insert_with(|| {
-                    let desk = ThreadActivity::new();
-                    locked(&self.desks).push(Arc::clone(&desk));
-                    *locked(&worker.desk) = desk;
+                    let activity = ThreadActivity::new();
+                    locked(&self.activities).push(Arc::clone(&activity));
+                    *locked(&arbiter_thread.activity) = activity;
                     Arbiter::new().handle()
                 });
-                let desk = Arc::clone(&locked(&worker.desk));
-                let id = desk.id;
-                if !handle.spawn_fn(move || work(desk)) {
+                let activity = Arc::clone(&locked(&arbiter_thread.activity));
+                let id = activity.id;
+                if !handle.spawn_fn(move || work(activity)) {
                     *arbiter = None;
                 }
                 id
@@ -169,29 +170,29 @@ impl ThreadPools {
         }
     }
 
-    /// Every desk at which somebody may be stuck.
-    pub(super) fn desks(&self) -> Vec<Arc<ThreadActivity>> {
-        locked(&self.desks).clone()
+    /// The activity of every thread that may be stuck.
+    pub(super) fn activities(&self) -> Vec<Arc<ThreadActivity>> {
+        locked(&self.activities).clone()
     }
 
-    /// Gives up the thread of `desk`: the next who are sent there get a new one. False if it is
-    /// not one of ours or was given up before.
-    pub(super) fn give_up(&self, desk: u64) -> bool {
-        for worker in self.pools.values().flat_map(|pool| &pool.workers) {
-            let ThreadSlot::Own(arbiter) = &worker.thread else { continue };
+    /// Gives up the thread `activity`; what is sent there next gets a new one. False if it is not an
+    /// owned thread or was given up before.
+    pub(super) fn replace_thread(&self, thread_id: u64) -> bool {
+        for arbiter_thread in self.pools.values().flat_map(|pool| &pool.threads) {
+            let ThreadSlot::Owned(arbiter) = &arbiter_thread.thread else { continue };
             let mut arbiter = locked(arbiter);
-            if locked(&worker.desk).id == desk {
+            if locked(&arbiter_thread.activity).id == thread_id {
                 return arbiter.take().is_some_and(|handle| handle.stop());
             }
         }
         false
     }
 
-    /// Ends every thread of ours.
+    /// Ends every owned thread.
     pub(super) fn close(&self) {
-        let workers = self.pools.values().flat_map(|pool| &pool.workers).chain([&self.control]);
-        for worker in workers {
-            if let ThreadSlot::Own(arbiter) = &worker.thread
+        let threads = self.pools.values().flat_map(|pool| &pool.threads).chain([&self.control]);
+        for arbiter_thread in threads {
+            if let ThreadSlot::Owned(arbiter) = &arbiter_thread.thread
                 && let Some(handle) = locked(arbiter).take()
             {
                 handle.stop();

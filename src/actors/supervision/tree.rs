@@ -1,4 +1,4 @@
-//! The tree as operators see it: a snapshot without a message, and commands by path.
+//! The tree as operators see it: snapshots that send no message, and commands by path.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,95 +14,100 @@ use super::parent_link::{OperatorCommand, ParentLink};
 use super::policy::Restart;
 use super::threads::ThreadPools;
 
-/// One line of the tree.
+/// One node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TreeNodeView {
-    /// As in `/node/rooms/0/blue`.
+    /// Path, as in `/node/rooms/0/blue`.
     pub path: String,
-    /// A supervisor, a part of a nursery, or an actor.
+    /// A supervisor, a partition of a dynamic supervisor, or an actor.
     pub kind: TreeNodeKind,
-    /// Where in its life it is.
+    /// Where it is in its life cycle.
     pub state: ActorState,
-    /// When it comes back after it ended.
+    /// When it is restarted after it ended.
     pub restart: Restart,
-    /// How long it has been taking messages, in milliseconds; 0 if it does not.
+    /// How long it has been running, in milliseconds; 0 if it is not.
     pub uptime_ms: u64,
-    /// How often it was started again.
+    /// How often it was restarted.
     pub restarts: u32,
-    /// How many messages wait.
+    /// Number of messages waiting in the mailbox.
     pub mailbox: u64,
-    /// How many messages were handled, by all its incarnations.
+    /// Messages handled by all its incarnations.
     pub handled: u64,
-    /// The longest any message has waited, in microseconds.
+    /// The longest time any message has waited, in microseconds.
     pub longest_wait_us: u64,
-    /// For how long it has held its thread now, in milliseconds; 0 if it does not.
+    /// For how long its current handler has held the thread, in milliseconds; 0 if none runs.
     pub stuck_ms: u64,
-    /// What it holds its thread with: the type of a message or future, or a hook; empty if nothing.
+    /// The running handler: the type of a message or future, or a hook; empty if none runs.
     pub doing: String,
-    /// The youngest failure.
+    /// The latest failure.
     pub last_failure: Option<FailureRecord>,
     /// The last ten failures, the oldest first.
     pub failures: Vec<FailureRecord>,
 }
 
-/// Why a command had no success.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// Nothing stands at this path.
-    #[error("nothing stands at this path")]
+    /// No actor or supervisor has this path.
+    #[error("no actor or supervisor has this path")]
     NotFound,
-    /// Its supervisor is going down or restarting its children.
-    #[error("its supervisor is going down")]
+    /// Its supervisor is stopping or restarting its children.
+    #[error("its supervisor is stopping")]
     Closing,
     /// It was started but failed at once.
     #[error("it failed: {0}")]
     Failed(String),
 }
 
-/// A view of the living tree, and a hand on it.
+/// The operators' view of a running tree, with commands by path.
 #[derive(Clone)]
 pub struct SupervisionTree {
-    pub(super) forest: Arc<TreeIndex>,
-    pub(super) places: Arc<ThreadPools>,
+    pub(super) index: Arc<TreeIndex>,
+    pub(super) pools: Arc<ThreadPools>,
 }
 
 impl SupervisionTree {
-    /// Every supervisor and actor, sorted by path. Sends no message: it answers while all are stuck.
+    /// Every supervisor and actor, sorted by path. Sends no message, so it works while actors are
+    /// stuck.
     pub fn snapshot(&self) -> Vec<TreeNodeView> {
-        let busy = self.places.desks().into_iter().filter_map(|desk| Some((desk.id, desk.now()?)));
+        let busy = self
+            .pools
+            .activities()
+            .into_iter()
+            .filter_map(|activity| Some((activity.id, activity.current()?)));
         let busy: HashMap<_, _> = busy.collect();
-        let now = self.forest.millis();
-        let cells = self.forest.cells();
-        let entry = |cell: Arc<ActorStats>| {
-            let doing = busy.get(&cell.desk.load(Relaxed));
-            let doing = doing.filter(|doing| Arc::ptr_eq(&doing.cell, &cell));
-            let state = cell.state();
-            let failures = cell.failures();
+        let now = self.index.elapsed_ms();
+        let all_stats = self.index.all_stats();
+        let entry = |stats: Arc<ActorStats>| {
+            let doing = busy.get(&stats.thread_id.load(Relaxed));
+            let doing = doing.filter(|doing| Arc::ptr_eq(&doing.stats, &stats));
+            let state = stats.state();
+            let failures = stats.failures();
             TreeNodeView {
-                path: cell.path().to_owned(),
-                kind: cell.kind,
+                path: stats.path().to_owned(),
+                kind: stats.kind,
                 state,
-                restart: cell.restart(),
+                restart: stats.restart(),
                 uptime_ms: match state {
-                    ActorState::Running => now.saturating_sub(cell.up_since.load(Relaxed)),
+                    ActorState::Running => now.saturating_sub(stats.up_since.load(Relaxed)),
                     _ => 0,
                 },
-                restarts: cell.restarts.load(Relaxed),
-                mailbox: cell.depth.load(Relaxed),
-                handled: cell.handled.load(Relaxed),
-                longest_wait_us: cell.longest_wait_us.load(Relaxed),
+                restarts: stats.restarts.load(Relaxed),
+                mailbox: stats.depth.load(Relaxed),
+                handled: stats.handled.load(Relaxed),
+                longest_wait_us: stats.max_wait_us.load(Relaxed),
                 stuck_ms: doing.map_or(0, |doing| {
                     u64::try_from(doing.elapsed().as_millis()).unwrap_or(u64::MAX)
                 }),
-                doing: doing.map_or_else(String::new, |doing| doing.what.to_owned()),
+                doing: doing.map_or_else(String::new, |doing| doing.operation.to_owned()),
                 last_failure: failures.last().cloned(),
                 failures,
             }
         };
-        cells.into_iter().map(entry).collect()
+        all_stats.into_iter().map(entry).collect()
     }
 
-    /// Starts again what stands at `path`, whatever its state; a supervisor with all below it.
+    /// Restarts what is at `path`, whatever its state; a supervisor with everything below it.
     /// Returns when it is up.
     ///
     /// # Errors
@@ -111,8 +116,9 @@ impl SupervisionTree {
         self.command(path, OperatorCommand::Restart).await
     }
 
-    /// Stops what stands at `path`, whatever its policy; it stays listed as stopped until
-    /// [`SupervisionTree::restart`]. A child of a nursery is removed. Returns when it is down.
+    /// Stops what is at `path`, whatever its policy; it stays listed as stopped until
+    /// [`SupervisionTree::restart`]. A child of a dynamic supervisor is removed. Returns when it is
+    /// down.
     ///
     /// # Errors
     /// [`CommandError`].
@@ -121,69 +127,73 @@ impl SupervisionTree {
     }
 
     async fn command(&self, path: &str, command: OperatorCommand) -> Result<(), CommandError> {
-        let line = self.forest.line(path).ok_or(CommandError::NotFound)?;
+        let link = self.index.link(path).ok_or(CommandError::NotFound)?;
         let (reply, done) = oneshot::channel();
-        line.command(command, reply);
+        link.command(command, reply);
         done.await.unwrap_or(Err(CommandError::Closing))
     }
 }
 
-/// A cell, and the line to the supervisor of what stands there.
+/// The counters of a node and the link to its supervisor.
 type TreeSlot = (Arc<ActorStats>, ParentLink);
 
-/// All cells of a tree by path.
+/// All nodes of a tree by path.
 pub(super) struct TreeIndex {
-    born: Instant,
-    posts: Mutex<BTreeMap<Box<str>, TreeSlot>>,
-    bare: Notify,
+    created: Instant,
+    slots: Mutex<BTreeMap<Box<str>, TreeSlot>>,
+    emptied: Notify,
 }
 
 impl TreeIndex {
     pub(super) fn new() -> Self {
-        Self { born: Instant::now(), posts: Mutex::new(BTreeMap::new()), bare: Notify::new() }
+        Self { created: Instant::now(), slots: Mutex::new(BTreeMap::new()), emptied: Notify::new() }
     }
 
-    /// Milliseconds since the tree began.
-    pub(super) fn millis(&self) -> u64 {
-        let age = Instant::now().saturating_duration_since(self.born);
-        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    /// Milliseconds since the tree was created.
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        let elapsed = Instant::now().saturating_duration_since(self.created);
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn insert(&self, cell: &Arc<ActorStats>, line: ParentLink) {
-        locked(&self.posts).insert(cell.path().into(), (Arc::clone(cell), line));
+    pub(super) fn insert(&self, stats: &Arc<ActorStats>, link: ParentLink) {
+        locked(&self.slots).insert(stats.path().into(), (Arc::clone(stats), link));
     }
 
-    /// Forgets `cell`, but not a younger namesake.
-    pub(super) fn remove(&self, cell: &Arc<ActorStats>) {
-        let mut posts = locked(&self.posts);
-        if posts.get(cell.path()).is_some_and(|(there, _)| Arc::ptr_eq(there, cell)) {
-            posts.remove(cell.path());
-            if posts.is_empty() {
-                self.bare.notify_waiters();
+    /// Removes `stats`, but not a newer node at the same path.
+    pub(super) fn remove(&self, stats: &Arc<ActorStats>) {
+        let mut slots = locked(&self.slots);
+        if slots.get(stats.path()).is_some_and(|(current, _)| Arc::ptr_eq(current, stats)) {
+            slots.remove(stats.path());
+            if slots.is_empty() {
+                self.emptied.notify_waiters();
             }
         }
     }
 
-    /// Waits until nothing is left of the tree.
+    /// Waits until the tree has no nodes.
     pub(super) async fn wait_until_empty(&self) {
-        let mut bare = std::pin::pin!(self.bare.notified());
-        bare.as_mut().enable();
-        if !locked(&self.posts).is_empty() {
-            bare.await;
+        let mut emptied = std::pin::pin!(self.emptied.notified());
+        emptied.as_mut().enable();
+        if !locked(&self.slots).is_empty() {
+            emptied.await;
         }
     }
 
-    fn cells(&self) -> Vec<Arc<ActorStats>> {
-        locked(&self.posts).values().map(|(cell, _)| Arc::clone(cell)).collect()
+    fn all_stats(&self) -> Vec<Arc<ActorStats>> {
+        locked(&self.slots).values().map(|(stats, _)| Arc::clone(stats)).collect()
     }
 
-    pub(super) fn line(&self, path: &str) -> Option<ParentLink> {
-        locked(&self.posts).get(path).map(|(_, line)| line.clone())
+    pub(super) fn link(&self, path: &str) -> Option<ParentLink> {
+        locked(&self.slots).get(path).map(|(_, link)| link.clone())
     }
 
-    /// Everyone who was sent to that desk.
-    pub(super) fn at(&self, desk: u64) -> Vec<TreeSlot> {
-        let posts = locked(&self.posts);
-        posts.values().filter(|(cell, _)| cell.desk.load(Relaxed) == desk).cloned().collect()
+    /// Every node that was sent to that thread.
+    pub(super) fn on_thread(&self, thread_id: u64) -> Vec<TreeSlot> {
+        let slots = locked(&self.slots);
+        slots
+            .values()
+            .filter(|(stats, _)| stats.thread_id.load(Relaxed) == thread_id)
+            .cloned()
+            .collect()
     }
 }

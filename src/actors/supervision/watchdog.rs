@@ -1,4 +1,5 @@
-//! A thread that sees other threads stuck: says so, gives them up, and at last calls for help.
+//! A thread that detects blocked threads: it warns, replaces them, and finally reports them as
+//! unrecoverable.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,23 +18,23 @@ use super::tree::TreeIndex;
 #[derive(Clone)]
 pub struct WatchdogThresholds {
     /// After this a warning names the actor and its message.
-    pub warn: Duration,
-    /// After this the thread is given up: all who live on it are started on a new one.
-    pub give_up: Duration,
-    /// After this `last_resort` is called, once.
-    pub despair: Duration,
-    /// What to do when a thread never came back, as ending the process; gets what is stuck.
-    pub last_resort: Arc<dyn Fn(StuckActor) + Send + Sync>,
+    pub warn_after: Duration,
+    /// After this the thread is replaced: all actors on it are restarted on a new one.
+    pub replace_after: Duration,
+    /// After this `on_unrecoverable` is called, once.
+    pub unrecoverable_after: Duration,
+    /// What to do when a thread never comes back, such as ending the process; gets the stuck actor.
+    pub on_unrecoverable: Arc<dyn Fn(StuckActor) + Send + Sync>,
 }
 
 impl Default for WatchdogThresholds {
-    /// 1 s, 5 s, 30 s, and nothing as the last resort.
+    /// 1 s, 5 s, 30 s, and no action when unrecoverable.
     fn default() -> Self {
         Self {
-            warn: Duration::from_secs(1),
-            give_up: Duration::from_secs(5),
-            despair: Duration::from_secs(30),
-            last_resort: Arc::new(|_| {}),
+            warn_after: Duration::from_secs(1),
+            replace_after: Duration::from_secs(5),
+            unrecoverable_after: Duration::from_secs(30),
+            on_unrecoverable: Arc::new(|_| {}),
         }
     }
 }
@@ -41,155 +42,170 @@ impl Default for WatchdogThresholds {
 /// An actor that holds its thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StuckActor {
-    /// Its place in the tree.
+    /// Path in the tree.
     pub path: String,
-    /// The type of the message or future, or the hook, that it is at.
+    /// The type of the message or future, or the hook, that is running.
     pub message: String,
-    /// For how long.
-    pub lasts: Duration,
+    /// For how long it has been running.
+    pub blocked_for: Duration,
 }
 
 impl From<&RunningHandler> for StuckActor {
-    fn from(doing: &RunningHandler) -> Self {
-        let path = doing.cell.path().to_owned();
-        Self { path, message: doing.what.to_owned(), lasts: doing.elapsed() }
+    fn from(handler: &RunningHandler) -> Self {
+        let path = handler.stats.path().to_owned();
+        Self { path, message: handler.operation.to_owned(), blocked_for: handler.elapsed() }
     }
 }
 
-/// How far it has come with a desk.
+/// What was already done about a blocked thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StuckStage {
     Warned,
-    GivenUp,
-    Despaired,
+    ThreadReplaced,
+    Unrecoverable,
 }
 
 impl WatchdogThresholds {
-    /// What is due after `done`: one step at most, so that between two of them there is always a
-    /// nap in which the thread may come back.
-    fn due(&self, done: Option<StuckStage>, lasts: Duration) -> Option<StuckStage> {
-        let (step, after) = match done {
-            None => (StuckStage::Warned, self.warn),
-            Some(StuckStage::Warned) => (StuckStage::GivenUp, self.give_up),
-            Some(StuckStage::GivenUp) => (StuckStage::Despaired, self.despair),
-            Some(StuckStage::Despaired) => return None,
+    /// The stage that is due after `done`: one at most, so that between two stages there is always
+    /// a check interval in which the thread may come back.
+    fn next_stage(&self, done: Option<StuckStage>, blocked_for: Duration) -> Option<StuckStage> {
+        let (stage, after) = match done {
+            None => (StuckStage::Warned, self.warn_after),
+            Some(StuckStage::Warned) => (StuckStage::ThreadReplaced, self.replace_after),
+            Some(StuckStage::ThreadReplaced) => {
+                (StuckStage::Unrecoverable, self.unrecoverable_after)
+            }
+            Some(StuckStage::Unrecoverable) => return None,
         };
-        (lasts >= after).then_some(step)
+        (blocked_for >= after).then_some(stage)
     }
 
-    /// The time between two looks.
-    fn nap(&self) -> Duration {
-        (self.warn / 4).max(Duration::from_millis(5))
+    /// The time between two checks.
+    fn check_interval(&self) -> Duration {
+        (self.warn_after / 4).max(Duration::from_millis(5))
     }
 
-    /// Whether a nap took so long that the whole process must have been paused, or starved, with
-    /// its watchdog: no actor is to blame for such time.
-    fn overslept(&self, nap: Duration) -> bool {
-        nap > self.nap() + self.warn
+    /// Whether a pause between two checks was so long that the whole process must have been
+    /// suspended or starved, watchdog included: no actor is to blame for such time.
+    fn is_process_stall(&self, pause: Duration) -> bool {
+        pause > self.check_interval() + self.warn_after
     }
 }
 
-/// The watchdog at work; it ends when this is dropped.
+/// The running watchdog; it ends when this is dropped.
 pub(super) struct Watchdog {
-    off: Arc<AtomicBool>,
+    is_stopped: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Watchdog {
-    /// Watches over `places`; none if no thread can be had for it.
+    /// Starts watching `pools`; `None` if its thread cannot be created.
     pub(super) fn start(
-        forest: Arc<TreeIndex>,
-        places: Arc<ThreadPools>,
-        patience: WatchdogThresholds,
+        index: Arc<TreeIndex>,
+        pools: Arc<ThreadPools>,
+        thresholds: WatchdogThresholds,
     ) -> Option<Self> {
-        let off = Arc::new(AtomicBool::new(false));
-        let seen_off = Arc::clone(&off);
-        let nap = patience.nap();
-        let mut watch = WatchedThread::new(forest, places, patience);
-        let watching = move || {
-            while !seen_off.load(Ordering::Acquire) {
-                watch.look(Instant::now());
-                std::thread::park_timeout(nap);
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stop_flag = Arc::clone(&is_stopped);
+        let pause = thresholds.check_interval();
+        let mut state = WatchState::new(index, pools, thresholds);
+        let run = move || {
+            while !stop_flag.load(Ordering::Acquire) {
+                state.check(Instant::now());
+                std::thread::park_timeout(pause);
             }
         };
-        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(watching);
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(run);
         let thread = thread
             .inspect_err(|error| tracing::error!(%error, "watchdog thread failed to start"))
             .ok()?;
-        Some(Self { off, thread })
+        Some(Self { is_stopped, thread })
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        self.off.store(true, Ordering::Release);
+        self.is_stopped.store(true, Ordering::Release);
         self.thread.thread().unpark();
     }
 }
 
-struct WatchedThread {
-    forest: Arc<TreeIndex>,
-    places: Arc<ThreadPools>,
-    patience: WatchdogThresholds,
-    /// What was done about a desk whose sign says so since then.
-    steps: HashMap<u64, (Instant, StuckStage)>,
-    /// When it looked last.
-    looked: Instant,
-    /// Since when it has looked without a gap.
-    awake: Instant,
+struct WatchState {
+    index: Arc<TreeIndex>,
+    pools: Arc<ThreadPools>,
+    thresholds: WatchdogThresholds,
+    /// The last stage reached for a thread, and since when its handler runs.
+    stages: HashMap<u64, (Instant, StuckStage)>,
+    /// When the last check was.
+    last_check: Instant,
+    /// Since when it has checked without a process stall.
+    no_stall_since: Instant,
 }
 
-impl WatchedThread {
-    fn new(forest: Arc<TreeIndex>, places: Arc<ThreadPools>, patience: WatchdogThresholds) -> Self {
+impl WatchState {
+    fn new(index: Arc<TreeIndex>, pools: Arc<ThreadPools>, thresholds: WatchdogThresholds) -> Self {
         let now = Instant::now();
-        Self { forest, places, patience, steps: HashMap::new(), looked: now, awake: now }
+        Self {
+            index,
+            pools,
+            thresholds,
+            stages: HashMap::new(),
+            last_check: now,
+            no_stall_since: now,
+        }
     }
 
-    fn look(&mut self, now: Instant) {
-        let nap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
-        if self.patience.overslept(nap) {
-            tracing::warn!(nap_ms = nap.as_millis(), "process stall detected");
-            self.awake = now;
+    fn check(&mut self, now: Instant) {
+        let pause = now.saturating_duration_since(std::mem::replace(&mut self.last_check, now));
+        if self.thresholds.is_process_stall(pause) {
+            tracing::warn!(nap_ms = pause.as_millis(), "process stall detected");
+            self.no_stall_since = now;
         }
-        for desk in self.places.desks() {
-            let Some(doing) = desk.now() else {
-                self.steps.remove(&desk.id);
+        for activity in self.pools.activities() {
+            let Some(handler) = activity.current() else {
+                self.stages.remove(&activity.id);
                 continue;
             };
-            let known = self.steps.get(&desk.id).filter(|(since, _)| *since == doing.since);
-            let done = known.map(|(_, step)| *step);
-            let lasts = now.saturating_duration_since(doing.since.max(self.awake));
-            let Some(step) = self.patience.due(done, lasts) else { continue };
-            match step {
-                StuckStage::Warned => self.warn(&doing),
-                StuckStage::GivenUp => self.give_up(desk.id, &doing),
-                StuckStage::Despaired => (self.patience.last_resort)(StuckActor::from(&doing)),
+            let last_stage =
+                self.stages.get(&activity.id).filter(|(since, _)| *since == handler.since);
+            let done = last_stage.map(|(_, stage)| *stage);
+            let blocked_for = now.saturating_duration_since(handler.since.max(self.no_stall_since));
+            let Some(stage) = self.thresholds.next_stage(done, blocked_for) else { continue };
+            match stage {
+                StuckStage::Warned => self.warn(&handler),
+                StuckStage::ThreadReplaced => self.replace_thread(activity.id, &handler),
+                StuckStage::Unrecoverable => {
+                    (self.thresholds.on_unrecoverable)(StuckActor::from(&handler))
+                }
             }
-            self.steps.insert(desk.id, (doing.since, step));
+            self.stages.insert(activity.id, (handler.since, stage));
         }
     }
 
-    fn warn(&self, doing: &RunningHandler) {
+    fn warn(&self, handler: &RunningHandler) {
         metrics::counter!("securevox_actor_stalls_total").increment(1);
         tracing::warn!(
-            actor.path = doing.cell.path(),
-            actor.message = doing.what,
-            stuck_ms = doing.elapsed().as_millis(),
+            actor.path = handler.stats.path(),
+            actor.message = handler.operation,
+            stuck_ms = handler.elapsed().as_millis(),
             "actor blocked its thread"
         );
     }
 
-    /// All who live on the thread are reported lost; the culprit as stuck, which counts against it.
-    fn give_up(&self, desk: u64, doing: &RunningHandler) {
-        if !self.places.give_up(desk) {
+    /// All actors on the thread are reported lost, the culprit as stuck, which counts as a failure.
+    fn replace_thread(&self, thread_id: u64, handler: &RunningHandler) {
+        if !self.pools.replace_thread(thread_id) {
             return;
         }
         metrics::counter!("securevox_actor_threads_replaced_total").increment(1);
-        tracing::error!(actor.path = doing.cell.path(), "blocked thread replaced");
-        for (cell, line) in self.forest.at(desk) {
-            let exit =
-                if Arc::ptr_eq(&cell, &doing.cell) { ExitReason::Stuck } else { ExitReason::Lost };
-            line.lost(desk, exit, doing.what);
+        tracing::error!(actor.path = handler.stats.path(), "blocked thread replaced");
+        for (stats, link) in self.index.on_thread(thread_id) {
+            let exit = if Arc::ptr_eq(&stats, &handler.stats) {
+                ExitReason::Stuck
+            } else {
+                ExitReason::Lost
+            };
+            link.lost(thread_id, exit, handler.operation);
         }
     }
 }
@@ -205,63 +221,72 @@ mod tests {
 
     #[test]
     fn watchdog_escalates_one_stage_per_tick() {
-        let patience = WatchdogThresholds::default();
-        assert_eq!(patience.due(None, S(0)), None);
-        assert_eq!(patience.due(None, S(1000)), Some(StuckStage::Warned));
-        assert_eq!(patience.due(Some(StuckStage::Warned), S(4)), None);
-        assert_eq!(patience.due(Some(StuckStage::Warned), S(1000)), Some(StuckStage::GivenUp));
-        assert_eq!(patience.due(Some(StuckStage::GivenUp), S(29)), None);
-        assert_eq!(patience.due(Some(StuckStage::GivenUp), S(1000)), Some(StuckStage::Despaired));
-        assert_eq!(patience.due(Some(StuckStage::Despaired), S(1000)), None);
+        let thresholds = WatchdogThresholds::default();
+        assert_eq!(thresholds.next_stage(None, S(0)), None);
+        assert_eq!(thresholds.next_stage(None, S(1000)), Some(StuckStage::Warned));
+        assert_eq!(thresholds.next_stage(Some(StuckStage::Warned), S(4)), None);
+        assert_eq!(
+            thresholds.next_stage(Some(StuckStage::Warned), S(1000)),
+            Some(StuckStage::ThreadReplaced)
+        );
+        assert_eq!(thresholds.next_stage(Some(StuckStage::ThreadReplaced), S(29)), None);
+        assert_eq!(
+            thresholds.next_stage(Some(StuckStage::ThreadReplaced), S(1000)),
+            Some(StuckStage::Unrecoverable)
+        );
+        assert_eq!(thresholds.next_stage(Some(StuckStage::Unrecoverable), S(1000)), None);
     }
 
     #[test]
     fn watchdog_ignores_small_timer_delay() {
-        let patience = WatchdogThresholds::default();
-        assert!(!patience.overslept(patience.nap()));
-        assert!(!patience.overslept(patience.nap() + patience.warn));
-        assert!(patience.overslept(S(30)));
+        let thresholds = WatchdogThresholds::default();
+        assert!(!thresholds.is_process_stall(thresholds.check_interval()));
+        assert!(!thresholds.is_process_stall(thresholds.check_interval() + thresholds.warn_after));
+        assert!(thresholds.is_process_stall(S(30)));
     }
 
-    /// A watch over one actor at work, the calls of its last resort, and when it began.
-    fn watch() -> (WatchedThread, Arc<AtomicU32>, Instant) {
+    /// A watchdog state over one busy actor, the calls of `on_unrecoverable`, and the start time.
+    fn state() -> (WatchState, Arc<AtomicU32>, Instant) {
         let calls = Arc::new(AtomicU32::new(0));
-        let called = Arc::clone(&calls);
-        let last_resort = Arc::new(move |_| {
-            called.fetch_add(1, Ordering::Relaxed);
+        let counter = Arc::clone(&calls);
+        let on_unrecoverable = Arc::new(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
         });
-        let patience = WatchdogThresholds { last_resort, ..WatchdogThresholds::default() };
-        let places = Arc::new(ThreadPools::one_thread());
-        places.desks()[0].enter(&Arc::new(ActorStats::new(TreeNodeKind::Actor)), "Work");
-        let watch = WatchedThread::new(Arc::new(TreeIndex::new()), places, patience);
-        let began = watch.looked;
-        (watch, calls, began)
+        let thresholds = WatchdogThresholds { on_unrecoverable, ..WatchdogThresholds::default() };
+        let pools = Arc::new(ThreadPools::one_thread());
+        pools.activities()[0].enter(&Arc::new(ActorStats::new(TreeNodeKind::Actor)), "Work");
+        let state = WatchState::new(Arc::new(TreeIndex::new()), pools, thresholds);
+        let start = state.last_check;
+        (state, calls, start)
     }
 
     #[test]
     fn watchdog_does_not_escalate_after_process_suspension() {
-        let (mut watch, calls, began) = watch();
-        let mut now = began + S(1);
-        watch.look(now);
+        let (mut state, calls, start) = state();
+        let mut now = start + S(1);
+        state.check(now);
         for _ in 0..3 {
             now += S(3600);
-            watch.look(now);
+            state.check(now);
             for _ in 0..16 {
-                now += watch.patience.nap();
-                watch.look(now);
+                now += state.thresholds.check_interval();
+                state.check(now);
             }
         }
         assert_eq!(calls.load(Ordering::Relaxed), 0);
-        assert!(watch.steps.values().all(|(_, step)| *step == StuckStage::Warned));
+        assert!(state.stages.values().all(|(_, stage)| *stage == StuckStage::Warned));
     }
 
     #[test]
     fn stuck_actor_is_reported_unrecoverable_once() {
-        let (mut watch, calls, mut now) = watch();
-        while now < watch.awake + S(60) {
-            assert_eq!(calls.load(Ordering::Relaxed), u32::from(now >= watch.awake + S(30)));
-            now += watch.patience.nap();
-            watch.look(now);
+        let (mut state, calls, mut now) = state();
+        while now < state.no_stall_since + S(60) {
+            assert_eq!(
+                calls.load(Ordering::Relaxed),
+                u32::from(now >= state.no_stall_since + S(30))
+            );
+            now += state.thresholds.check_interval();
+            state.check(now);
         }
         assert_eq!(calls.load(Ordering::Relaxed), 1);
     }

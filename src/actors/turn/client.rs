@@ -1,4 +1,4 @@
-//! One client, known by its 5-tuple: what we decide before its relay decides anything.
+//! One client, identified by its 5-tuple: the checks that run before its relay handles a message.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -8,78 +8,83 @@ use std::time::{Duration, Instant};
 use base::ids::UserId;
 use turn_server_proto::types::stun::message::TransactionId;
 
-use super::context::{TurnContext, refused};
+use super::context::{TurnContext, count_refused};
 use super::five_tuple::{ClientPath, FiveTuple};
-use super::message::{ResponseClass, StunMessage, StunMethod, is_control, outcome};
+use super::message::{ResponseClass, StunMessage, StunMethod, is_control, response_class};
 use super::port::{self, RelaySocket};
 use super::quotas::AllocationPermit;
 use super::relay::{AddressFamily, PacketDestination, RelayAction, RelaySocketError, TurnRelay};
 
-/// How long a client may be here without an allocation.
+/// How long a client may stay without an allocation.
 pub(super) const UNAUTHENTICATED_TIMEOUT: Duration = Duration::from_secs(30);
-/// Names that one client may come under. There is one; a second is told that it is the wrong one.
-const NAMES: usize = 4;
-/// Addresses that one client may reach. ICE has a few candidates for each participant.
+/// Maximum of usernames per client. A client has one; a second one is answered as a wrong
+/// credential.
+const MAX_USERNAMES: usize = 4;
+/// Maximum of peer addresses a client may have permissions for. ICE has a few candidates per
+/// participant.
 const MAX_PERMISSIONS: usize = 1024;
 
-/// A client and what it holds; all of it is given back when this is dropped.
+/// A client and its resources, all of which are released when it is dropped.
 pub(super) struct TurnClient {
-    ground: Rc<TurnContext>,
+    context: Rc<TurnContext>,
     relay: Box<dyn TurnRelay>,
-    line: FiveTuple,
-    way: ClientPath,
-    names: HashSet<String>,
-    ports: HashMap<SocketAddr, RelaySocket>,
-    ticket: Option<AllocationPermit>,
+    five_tuple: FiveTuple,
+    path: ClientPath,
+    usernames: HashSet<String>,
+    relay_sockets: HashMap<SocketAddr, RelaySocket>,
+    permit: Option<AllocationPermit>,
     peers: HashSet<IpAddr>,
-    /// Answers an Allocate that is sent again: to the library it would be a second one.
-    allocated: Option<(TransactionId, Vec<u8>)>,
-    due: Instant,
+    /// Response to a retransmitted Allocate, which the library would treat as a second request.
+    last_allocate: Option<(TransactionId, Vec<u8>)>,
+    next_timeout: Instant,
     /// Since when it has had no allocation.
-    idle: Instant,
+    idle_since: Instant,
 }
 
 impl TurnClient {
     pub(super) fn new(
-        ground: Rc<TurnContext>,
+        context: Rc<TurnContext>,
         relay: Box<dyn TurnRelay>,
-        (line, way): (FiveTuple, ClientPath),
+        (five_tuple, path): (FiveTuple, ClientPath),
         now: Instant,
     ) -> Self {
         Self {
-            ground,
+            context,
             relay,
-            line,
-            way,
-            names: HashSet::new(),
-            ports: HashMap::new(),
-            ticket: None,
+            five_tuple,
+            path,
+            usernames: HashSet::new(),
+            relay_sockets: HashMap::new(),
+            permit: None,
             peers: HashSet::new(),
-            allocated: None,
-            due: now,
-            idle: now,
+            last_allocate: None,
+            next_timeout: now,
+            idle_since: now,
         }
     }
 
     /// Whether it has no allocation.
-    pub(super) fn is_stranger(&self) -> bool {
-        self.ports.is_empty()
+    pub(super) fn is_unallocated(&self) -> bool {
+        self.relay_sockets.is_empty()
     }
 
-    /// Whether its welcome is over.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.is_stranger() && now.saturating_duration_since(self.idle) >= UNAUTHENTICATED_TIMEOUT
+    /// Whether it has been without an allocation for too long.
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.is_unallocated()
+            && now.saturating_duration_since(self.idle_since) >= UNAUTHENTICATED_TIMEOUT
     }
 
-    /// Takes one whole message of the client.
+    /// Handles one complete message of the client.
     pub(super) fn receive(&mut self, now: Instant, packet: &[u8]) {
         if !is_control(packet) {
             return self.forward(now, packet);
         }
         let Some(request) = StunMessage::read(packet) else { return };
-        let allowed = |peer| self.ground.rules.peers.allow(peer);
-        match request.deed() {
-            Some(StunMethod::Binding) => self.answer(&request.mapped(self.line.address())),
+        let allowed = |peer| self.context.policy.peers.allow(peer);
+        match request.method() {
+            Some(StunMethod::Binding) => {
+                self.respond(&request.binding_response(self.five_tuple.address()))
+            }
             Some(StunMethod::Send) if request.peers().all(allowed) => self.forward(now, packet),
             Some(StunMethod::Send) | None => {}
             Some(StunMethod::Allocate) if self.is_repeated(&request) => {}
@@ -92,114 +97,115 @@ impl TurnClient {
                 if self.peers.len() + new > MAX_PERMISSIONS {
                     return self.refuse(&request, 508);
                 }
-                let asking = request.username().and_then(|name| self.admit(&name));
-                if self.ask(now, packet, &request, asking) == Some(ResponseClass::Success) {
+                let user = request.username().and_then(|name| self.authenticate(&name));
+                if self.pass_request(now, packet, &request, user) == Some(ResponseClass::Success) {
                     self.peers.extend(peers);
                 }
             }
         }
     }
 
-    /// A datagram from a peer.
-    pub(super) fn heard(
+    /// Handles a datagram from a peer.
+    pub(super) fn receive_from_peer(
         &mut self,
         now: Instant,
         (peer, relayed): (SocketAddr, SocketAddr),
         packet: &[u8],
     ) {
-        let Self { relay, way, ground, ticket, .. } = self;
-        let ticket = ticket.as_ref();
-        relay.hear(now, (peer, relayed), packet, &mut |hop, bytes| {
-            let pays = ticket.is_some_and(|ticket| ticket.spend(packet.len(), now));
-            match hop {
-                PacketDestination::Client if pays => {
-                    way.send(bytes);
-                    ground.meters.to_client.count(packet.len());
+        let Self { relay, path, context, permit, .. } = self;
+        let permit = permit.as_ref();
+        relay.receive_from_peer(now, (peer, relayed), packet, &mut |destination, bytes| {
+            let has_tokens = permit.is_some_and(|permit| permit.try_consume(packet.len(), now));
+            match destination {
+                PacketDestination::Client if has_tokens => {
+                    path.send(bytes);
+                    context.metrics.to_client.count(packet.len());
                 }
-                PacketDestination::Client => ground.meters.too_fast.increment(1),
+                PacketDestination::Client => context.metrics.rate_limited.increment(1),
                 PacketDestination::Peer { .. } => {}
             }
         });
     }
 
-    /// Lets time pass.
-    pub(super) fn pass(&mut self, now: Instant) {
-        if self.due <= now {
-            self.settle(now, None);
+    /// Advances time.
+    pub(super) fn advance(&mut self, now: Instant) {
+        if self.next_timeout <= now {
+            self.run_relay(now, None);
         }
     }
 
-    /// What needs no answer: data for peers.
+    /// Handles a message that gets no response: data for peers.
     fn forward(&mut self, now: Instant, packet: &[u8]) {
-        let Self { relay, ground, ports, ticket, .. } = self;
-        relay.receive(now, packet, &mut |hop, bytes| {
-            let PacketDestination::Peer { relayed, peer } = hop else { return };
-            let Some(port) = ports.get(&relayed) else { return };
-            if !ground.rules.peers.allow(peer.ip()) {
-                return; // no permission was given for it; this is the second lock
+        let Self { relay, context, relay_sockets, permit, .. } = self;
+        relay.receive(now, packet, &mut |destination, bytes| {
+            let PacketDestination::Peer { relayed, peer } = destination else { return };
+            let Some(port) = relay_sockets.get(&relayed) else { return };
+            if !context.policy.peers.allow(peer.ip()) {
+                return; // it has no permission; this is a second check
             }
-            if !ticket.as_ref().is_some_and(|ticket| ticket.spend(bytes.len(), now)) {
-                return ground.meters.too_fast.increment(1);
+            if !permit.as_ref().is_some_and(|permit| permit.try_consume(bytes.len(), now)) {
+                return context.metrics.rate_limited.increment(1);
             }
             if port.send(bytes, peer) {
-                ground.meters.to_peer.count(bytes.len());
+                context.metrics.to_peer.count(bytes.len());
             }
         });
     }
 
-    /// A request of whoever `asking` is, if its answer shows that.
-    fn ask(
+    /// Passes a request to the relay on behalf of `user`, if the response confirms that identity.
+    fn pass_request(
         &mut self,
         now: Instant,
         packet: &[u8],
         request: &StunMessage<'_>,
-        asking: Option<UserId>,
+        user: Option<UserId>,
     ) -> Option<ResponseClass> {
         let mut answers = Vec::new();
-        self.relay.receive(now, packet, &mut |hop, bytes| {
-            if hop == PacketDestination::Client {
+        self.relay.receive(now, packet, &mut |destination, bytes| {
+            if destination == PacketDestination::Client {
                 answers.push(bytes.to_vec());
             }
         });
-        answers.extend(self.settle(now, asking));
-        let mut ended = None;
+        answers.extend(self.run_relay(now, user));
+        let mut class = None;
         for answer in answers {
-            self.answer(&answer);
-            ended = outcome(&answer);
-            match ended {
-                Some(ResponseClass::Success) if request.deed() == Some(StunMethod::Allocate) => {
-                    self.allocated = Some((request.transaction(), answer));
+            self.respond(&answer);
+            class = response_class(&answer);
+            match class {
+                Some(ResponseClass::Success) if request.method() == Some(StunMethod::Allocate) => {
+                    self.last_allocate = Some((request.transaction(), answer));
                 }
-                // The first request of every client is answered 401: that is how it learns the realm.
+                // The first request of every client is answered with 401, from which it learns the
+                // realm.
                 Some(ResponseClass::Error(code)) if request.username().is_some() => {
-                    refused(code);
+                    count_refused(code);
                 }
                 _ => {}
             }
         }
-        ended
+        class
     }
 
-    /// Does what the relay wants done, and gives what it answers meanwhile.
-    fn settle(&mut self, now: Instant, asking: Option<UserId>) -> Vec<Vec<u8>> {
+    /// Executes the actions of the relay and returns the responses it produced meanwhile.
+    fn run_relay(&mut self, now: Instant, user: Option<UserId>) -> Vec<Vec<u8>> {
         let mut answers = Vec::new();
         loop {
-            let step = self.relay.poll(now, &mut |hop, bytes| {
-                if hop == PacketDestination::Client {
+            let action = self.relay.poll(now, &mut |destination, bytes| {
+                if destination == PacketDestination::Client {
                     answers.push(bytes.to_vec());
                 }
             });
-            match step {
+            match action {
                 RelayAction::Open(family) => {
-                    let opened = self.open(now, family, asking);
-                    self.relay.opened(now, family, opened);
+                    let relay_socket = self.open(now, family, user);
+                    self.relay.opened(now, family, relay_socket);
                 }
                 RelayAction::Close(relayed) => {
-                    self.ports.remove(&relayed);
-                    self.rest(now);
+                    self.relay_sockets.remove(&relayed);
+                    self.reset_if_idle(now);
                 }
                 RelayAction::Wait(until) => {
-                    self.due = until;
+                    self.next_timeout = until;
                     return answers;
                 }
             }
@@ -210,58 +216,61 @@ impl TurnClient {
         &mut self,
         now: Instant,
         family: AddressFamily,
-        asking: Option<UserId>,
+        user: Option<UserId>,
     ) -> Result<SocketAddr, RelaySocketError> {
-        let rules = &self.ground.rules;
-        let Some((address, bind)) = rules.relayed(family) else {
+        let policy = &self.context.policy;
+        let Some((address, bind)) = policy.relayed(family) else {
             return Err(RelaySocketError::Family);
         };
-        if self.ticket.is_none() {
-            self.ticket = asking.and_then(|user| self.ground.quotas.take(user, now));
+        if self.permit.is_none() {
+            self.permit = user.and_then(|user| self.context.quotas.acquire(user, now));
         }
-        let opened =
-            self.ticket.as_ref().and_then(|_| port::open(bind, &rules.ports, &self.ground.entropy));
-        let Some((socket, number)) = opened else {
-            // Of two addresses asked for at once, the library keeps none if the second fails.
-            self.ports.clear();
-            self.rest(now);
+        let relay_socket = self
+            .permit
+            .as_ref()
+            .and_then(|_| port::open(bind, &policy.ports, &self.context.random));
+        let Some((socket, number)) = relay_socket else {
+            // Of two addresses requested at once, the library keeps none if the second fails.
+            self.relay_sockets.clear();
+            self.reset_if_idle(now);
             return Err(RelaySocketError::Capacity);
         };
         let (relayed, socket) = (SocketAddr::new(address, number), Rc::new(socket));
-        let reading = self.ground.read(self.line, relayed, Rc::clone(&socket));
-        self.ports.insert(relayed, RelaySocket::new(socket, reading));
+        let reading = self.context.start_reading(self.five_tuple, relayed, Rc::clone(&socket));
+        self.relay_sockets.insert(relayed, RelaySocket::new(socket, reading));
         Ok(relayed)
     }
 
-    /// After the last allocation it is as it was when it came.
-    fn rest(&mut self, now: Instant) {
-        if self.ports.is_empty() {
-            self.ticket = None;
-            self.allocated = None;
+    /// Resets the client after its last allocation to the state in which it arrived.
+    fn reset_if_idle(&mut self, now: Instant) {
+        if self.relay_sockets.is_empty() {
+            self.permit = None;
+            self.last_allocate = None;
             self.peers.clear();
-            self.idle = now;
+            self.idle_since = now;
         }
     }
 
-    /// Lets the relay know the password of this name, or that it has none any more.
-    fn admit(&mut self, name: &str) -> Option<UserId> {
-        let good = self.ground.ice.password(name);
-        let known = self.names.contains(name);
-        match good {
+    /// Gives the relay the password of this username, or revokes it if the credential is no longer
+    /// valid.
+    fn authenticate(&mut self, name: &str) -> Option<UserId> {
+        let credential = self.context.ice.password(name);
+        let is_known = self.usernames.contains(name);
+        match credential {
             Some((password, user)) => {
-                if !known {
-                    if self.names.len() >= NAMES {
+                if !is_known {
+                    if self.usernames.len() >= MAX_USERNAMES {
                         return None;
                     }
-                    self.names.insert(name.to_owned());
-                    self.relay.admit(name, password);
+                    self.usernames.insert(name.to_owned());
+                    self.relay.set_password(name, password);
                 }
                 Some(user)
             }
             None => {
-                if known {
-                    self.names.remove(name);
-                    self.relay.admit(name, self.ground.entropy.token());
+                if is_known {
+                    self.usernames.remove(name);
+                    self.relay.set_password(name, self.context.random.token());
                 }
                 None
             }
@@ -269,19 +278,22 @@ impl TurnClient {
     }
 
     fn is_repeated(&self, request: &StunMessage<'_>) -> bool {
-        let repeated = self.allocated.as_ref().filter(|(first, _)| *first == request.transaction());
+        let repeated = self
+            .last_allocate
+            .as_ref()
+            .filter(|(transaction, _)| *transaction == request.transaction());
         if let Some((_, answer)) = repeated {
-            self.answer(answer);
+            self.respond(answer);
         }
         repeated.is_some()
     }
 
     fn refuse(&self, request: &StunMessage<'_>, code: u16) {
-        refused(code);
-        self.answer(&request.refused(code));
+        count_refused(code);
+        self.respond(&request.error_response(code));
     }
 
-    fn answer(&self, packet: &[u8]) {
-        self.way.send(packet);
+    fn respond(&self, packet: &[u8]) {
+        self.path.send(packet);
     }
 }

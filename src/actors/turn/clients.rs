@@ -1,4 +1,4 @@
-//! All clients, each in a cell of its own: what goes wrong with one ends that one.
+//! All clients, each in its own cell: a failure of one client ends that client only.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -8,119 +8,135 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::client::TurnClient;
-use super::context::{TurnContext, refused};
+use super::context::{TurnContext, count_refused};
 use super::five_tuple::{ClientPath, FiveTuple};
 use super::message::{StunMessage, StunMethod};
 use super::relay::TurnRelay;
 
-/// Clients without an allocation that are remembered at once; beyond that, whoever came first is
-/// forgotten. Anybody can become one with a single datagram under a false address.
+/// Maximum of clients without an allocation; beyond it the oldest is dropped. Anybody can create
+/// one with a single datagram from a spoofed address.
 pub(super) const MAX_UNAUTHENTICATED_CLIENTS: usize = 4096;
 
-/// Makes the relay of a client at this address.
+/// Creates the relay of a client with this address.
 pub(super) type RelayFactory = Box<dyn Fn(SocketAddr, Instant) -> Box<dyn TurnRelay>>;
 
-/// Those who are here.
+/// The known clients.
 pub(super) struct TurnClients {
-    ground: Rc<TurnContext>,
-    make: RelayFactory,
-    here: RefCell<HashMap<FiveTuple, Rc<RefCell<TurnClient>>>>,
-    /// Who came without an allocation, in this order; some of them have one by now.
-    strangers: RefCell<VecDeque<FiveTuple>>,
+    context: Rc<TurnContext>,
+    create_relay: RelayFactory,
+    by_five_tuple: RefCell<HashMap<FiveTuple, Rc<RefCell<TurnClient>>>>,
+    /// Clients that arrived without an allocation, in this order; some may have one by now.
+    unallocated: RefCell<VecDeque<FiveTuple>>,
 }
 
 impl TurnClients {
-    pub(super) fn new(ground: Rc<TurnContext>, make: RelayFactory) -> Rc<Self> {
-        Rc::new(Self { ground, make, here: RefCell::default(), strangers: RefCell::default() })
+    pub(super) fn new(context: Rc<TurnContext>, create_relay: RelayFactory) -> Rc<Self> {
+        Rc::new(Self {
+            context,
+            create_relay,
+            by_five_tuple: RefCell::default(),
+            unallocated: RefCell::default(),
+        })
     }
 
-    /// Takes one whole message of a client.
-    pub(super) fn receive(&self, now: Instant, line: FiveTuple, way: &ClientPath, packet: &[u8]) {
-        if self.with(line, |client| client.receive(now, packet)).is_some() {
+    /// Handles one complete message of a client.
+    pub(super) fn receive(
+        &self,
+        now: Instant,
+        five_tuple: FiveTuple,
+        path: &ClientPath,
+        packet: &[u8],
+    ) {
+        if self.with(five_tuple, |client| client.receive(now, packet)).is_some() {
             return;
         }
         let Some(request) = StunMessage::read(packet) else { return };
-        match request.deed() {
-            Some(StunMethod::Binding) => way.send(&request.mapped(line.address())),
+        match request.method() {
+            Some(StunMethod::Binding) => path.send(&request.binding_response(five_tuple.address())),
             Some(StunMethod::Allocate) => {
-                self.welcome(now, line, way);
-                self.with(line, |client| client.receive(now, packet));
+                self.add_client(now, five_tuple, path);
+                self.with(five_tuple, |client| client.receive(now, packet));
             }
-            // It thinks that it has one, and learns that it was lost, in a restart perhaps.
+            // The client assumes an allocation that was lost, perhaps in a restart, and learns so
+            // by error 437.
             Some(StunMethod::Allocated) => {
-                refused(437);
-                way.send(&request.refused(437));
+                count_refused(437);
+                path.send(&request.error_response(437));
             }
             Some(StunMethod::Send) | None => {}
         }
     }
 
-    /// A datagram from a peer.
-    pub(super) fn heard(
+    /// Handles a datagram from a peer.
+    pub(super) fn receive_from_peer(
         &self,
         now: Instant,
-        line: FiveTuple,
+        five_tuple: FiveTuple,
         (peer, relayed): (SocketAddr, SocketAddr),
         packet: &[u8],
     ) {
-        self.with(line, |client| client.heard(now, (peer, relayed), packet));
+        self.with(five_tuple, |client| client.receive_from_peer(now, (peer, relayed), packet));
     }
 
-    /// Lets time pass: allocations end, and strangers go.
-    pub(super) fn pass(&self, now: Instant) {
-        let lines: Vec<_> = self.here.borrow().keys().copied().collect();
-        for line in lines {
-            let over = self.with(line, |client| {
-                client.pass(now);
-                client.is_over(now)
+    /// Advances time: expires allocations and drops unauthenticated clients.
+    pub(super) fn advance(&self, now: Instant) {
+        let five_tuples: Vec<_> = self.by_five_tuple.borrow().keys().copied().collect();
+        for five_tuple in five_tuples {
+            let is_expired = self.with(five_tuple, |client| {
+                client.advance(now);
+                client.is_expired(now)
             });
-            if over == Some(true) {
-                self.forget(line);
+            if is_expired == Some(true) {
+                self.remove(five_tuple);
             }
         }
-        self.strangers.borrow_mut().retain(|line| self.is_stranger(*line));
+        self.unallocated.borrow_mut().retain(|five_tuple| self.is_unallocated(*five_tuple));
     }
 
-    /// The client is gone.
-    pub(super) fn forget(&self, line: FiveTuple) {
-        let gone = self.here.borrow_mut().remove(&line);
-        drop(gone); // after the map was let go
+    /// Removes a client.
+    pub(super) fn remove(&self, five_tuple: FiveTuple) {
+        let removed = self.by_five_tuple.borrow_mut().remove(&five_tuple);
+        drop(removed); // dropped after the map is no longer borrowed
     }
 
-    /// Whether there is no allocation of this client.
-    pub(super) fn is_stranger(&self, line: FiveTuple) -> bool {
-        self.here.borrow().get(&line).is_none_or(|client| client.borrow().is_stranger())
+    /// Whether the client has no allocation.
+    pub(super) fn is_unallocated(&self, five_tuple: FiveTuple) -> bool {
+        self.by_five_tuple
+            .borrow()
+            .get(&five_tuple)
+            .is_none_or(|client| client.borrow().is_unallocated())
     }
 
-    /// How many there are.
+    /// The number of clients.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.here.borrow().len()
+        self.by_five_tuple.borrow().len()
     }
 
-    fn welcome(&self, now: Instant, line: FiveTuple, way: &ClientPath) {
-        let relay = (self.make)(line.address(), now);
-        let client = TurnClient::new(Rc::clone(&self.ground), relay, (line, way.clone()), now);
-        self.here.borrow_mut().insert(line, Rc::new(RefCell::new(client)));
-        let mut strangers = self.strangers.borrow_mut();
-        strangers.push_back(line);
-        if strangers.len() > MAX_UNAUTHENTICATED_CLIENTS {
-            let first = strangers.pop_front();
-            if let Some(first) = first.filter(|first| self.is_stranger(*first)) {
-                self.forget(first);
+    fn add_client(&self, now: Instant, five_tuple: FiveTuple, path: &ClientPath) {
+        let relay = (self.create_relay)(five_tuple.address(), now);
+        let client =
+            TurnClient::new(Rc::clone(&self.context), relay, (five_tuple, path.clone()), now);
+        self.by_five_tuple.borrow_mut().insert(five_tuple, Rc::new(RefCell::new(client)));
+        let mut unallocated = self.unallocated.borrow_mut();
+        unallocated.push_back(five_tuple);
+        if unallocated.len() > MAX_UNAUTHENTICATED_CLIENTS {
+            let oldest = unallocated.pop_front();
+            if let Some(oldest) = oldest.filter(|oldest| self.is_unallocated(*oldest)) {
+                self.remove(oldest);
             }
         }
     }
 
-    /// Does something with a client; `None` if it is not here, or not any more.
-    fn with<T>(&self, line: FiveTuple, deed: impl FnOnce(&mut TurnClient) -> T) -> Option<T> {
-        let client = self.here.borrow().get(&line).cloned()?;
-        let done = catch_unwind(AssertUnwindSafe(|| deed(&mut client.borrow_mut())));
-        if done.is_err() {
+    /// Runs `deed` with a client; `None` if it is unknown, or was dropped because of a panic.
+    fn with<T>(&self, five_tuple: FiveTuple, f: impl FnOnce(&mut TurnClient) -> T) -> Option<T> {
+        let client = self.by_five_tuple.borrow().get(&five_tuple).cloned()?;
+        let result = catch_unwind(AssertUnwindSafe(|| f(&mut client.borrow_mut())));
+        if result.is_err() {
             tracing::warn!("TURN relay panicked, client dropped");
-            self.ground.meters.failed.increment(1);
-            self.forget(line);
+            self.context.metrics.panicked.increment(1);
+            self.remove(five_tuple);
         }
-        done.ok()
+        result.ok()
     }
 }

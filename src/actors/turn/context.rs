@@ -1,4 +1,4 @@
-//! What all clients of one incarnation of the server stand on.
+//! What all clients of one incarnation of the server share.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -18,23 +18,24 @@ use super::relay::AddressFamily;
 use crate::domain::calls::TurnCredentials;
 use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_ERRORS, TURN_PACKETS};
 
-/// What relaying is bound to, from `[turn]`.
+/// The rules of relaying, from `[turn]`.
 #[derive(Clone)]
 pub(super) struct RelayPolicy {
-    /// Where sockets for peers are bound.
+    /// The address that relay sockets are bound to.
     pub(super) bind: IpAddr,
-    /// Which ports they have.
+    /// The range of relay ports.
     pub(super) ports: RangeInclusive<u16>,
-    /// As what peers know this machine.
+    /// The addresses under which peers reach this machine.
     pub(super) addresses: Arc<[IpAddr]>,
-    /// Whom clients may reach.
+    /// Which peers clients may reach.
     pub(super) peers: PeerPolicy,
-    /// How much.
+    /// The allocation and bandwidth limits.
     pub(super) limits: TurnLimits,
 }
 
 impl RelayPolicy {
-    /// The relayed address of a family, and where its sockets are bound; `None` if there is none.
+    /// The relayed address of a family, and the address its sockets are bound to; `None` if there
+    /// is none.
     pub(super) fn relayed(&self, family: AddressFamily) -> Option<(IpAddr, IpAddr)> {
         let fits = |address: &IpAddr| address.is_ipv4() == (family == AddressFamily::V4);
         let address = *self.addresses.iter().find(|address| fits(address))?;
@@ -47,56 +48,57 @@ impl RelayPolicy {
     }
 }
 
-/// A socket that somebody has to read, for this client, until it is told to stop.
+/// A relay socket to be read for this client until it is aborted.
 pub(super) struct SocketReader {
-    pub(super) line: FiveTuple,
+    pub(super) five_tuple: FiveTuple,
     pub(super) relayed: SocketAddr,
     pub(super) socket: Rc<UdpSocket>,
     pub(super) until: AbortRegistration,
 }
 
-/// What clients share.
+/// The shared state of all clients.
 pub(super) struct TurnContext {
-    pub(super) rules: RelayPolicy,
+    pub(super) policy: RelayPolicy,
     pub(super) ice: TurnCredentials,
-    pub(super) entropy: RandomSource,
+    pub(super) random: RandomSource,
     pub(super) quotas: Rc<AllocationQuotas>,
-    pub(super) meters: TurnMetrics,
-    /// As many wait here as allocations are allowed, at most.
-    readings: mpsc::UnboundedSender<SocketReader>,
+    pub(super) metrics: TurnMetrics,
+    /// Queue of relay sockets; it holds at most as many as there may be allocations.
+    to_read: mpsc::UnboundedSender<SocketReader>,
 }
 
 impl TurnContext {
     pub(super) fn new(
-        rules: RelayPolicy,
+        policy: RelayPolicy,
         ice: TurnCredentials,
-        entropy: RandomSource,
+        random: RandomSource,
     ) -> (Rc<Self>, mpsc::UnboundedReceiver<SocketReader>) {
-        let (readings, waiting) = mpsc::unbounded_channel();
-        let quotas = AllocationQuotas::new(rules.limits);
-        let meters = TurnMetrics::default();
-        (Rc::new(Self { rules, ice, entropy, quotas, meters, readings }), waiting)
+        let (to_read, receiver) = mpsc::unbounded_channel();
+        let quotas = AllocationQuotas::new(policy.limits);
+        let metrics = TurnMetrics::default();
+        (Rc::new(Self { policy, ice, random, quotas, metrics, to_read }), receiver)
     }
 
-    /// Has a socket read until the handle is aborted.
-    pub(super) fn read(
+    /// Requests that a socket is read until the returned handle is aborted.
+    pub(super) fn start_reading(
         &self,
-        line: FiveTuple,
+        five_tuple: FiveTuple,
         relayed: SocketAddr,
         socket: Rc<UdpSocket>,
     ) -> AbortHandle {
         let (handle, until) = AbortHandle::new_pair();
-        let _ = self.readings.send(SocketReader { line, relayed, socket, until }); // else: all is ending
+        // fails only if the server is stopping
+        let _ = self.to_read.send(SocketReader { five_tuple, relayed, socket, until });
         handle
     }
 }
 
-/// What is measured of clients.
+/// The metrics of relaying.
 pub(super) struct TurnMetrics {
     pub(super) to_peer: DirectionMetrics,
     pub(super) to_client: DirectionMetrics,
-    pub(super) too_fast: Counter,
-    pub(super) failed: Counter,
+    pub(super) rate_limited: Counter,
+    pub(super) panicked: Counter,
 }
 
 impl Default for TurnMetrics {
@@ -104,13 +106,13 @@ impl Default for TurnMetrics {
         Self {
             to_peer: DirectionMetrics::new("to-peer"),
             to_client: DirectionMetrics::new("to-client"),
-            too_fast: counter!(TURN_DROPPED, "reason" => "too-fast"),
-            failed: counter!(TURN_DROPPED, "reason" => "panic"),
+            rate_limited: counter!(TURN_DROPPED, "reason" => "too-fast"),
+            panicked: counter!(TURN_DROPPED, "reason" => "panic"),
         }
     }
 }
 
-/// What flows in one direction.
+/// The metrics of one direction.
 pub(super) struct DirectionMetrics {
     packets: Counter,
     bytes: Counter,
@@ -124,7 +126,7 @@ impl DirectionMetrics {
         }
     }
 
-    /// One more packet.
+    /// Counts one packet.
     pub(super) fn count(&self, bytes: usize) {
         self.packets.increment(1);
         self.bytes.increment(bytes as u64);
@@ -132,6 +134,6 @@ impl DirectionMetrics {
 }
 
 /// Counts a request that was answered with an error.
-pub(super) fn refused(code: u16) {
+pub(super) fn count_refused(code: u16) {
     counter!(TURN_ERRORS, "code" => code.to_string()).increment(1);
 }

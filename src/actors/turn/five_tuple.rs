@@ -1,4 +1,5 @@
-//! The way back to a client: a datagram, or the queue of its connection.
+//! The identity of a client, and the path back to it: a datagram socket, or the queue of its
+//! connection.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,44 +11,44 @@ use tokio::sync::mpsc;
 use super::message::is_control;
 use crate::telemetry::metrics::TURN_DROPPED;
 
-/// What makes two clients two: the 5-tuple without the server's half, which the carrier implies.
+/// Identity of a client: the 5-tuple without the server's half, which the transport implies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct FiveTuple {
-    /// What it comes over.
-    pub(super) carrier: ClientTransport,
-    /// Where it comes from.
+    /// The client's transport.
+    pub(super) transport: ClientTransport,
+    /// The client's transport address.
     pub(super) remote: SocketAddr,
 }
 
 impl FiveTuple {
-    /// The client's address as clients know addresses: IPv4 never in the clothes of IPv6.
+    /// The client's address in canonical form: never an IPv4-mapped IPv6 address.
     pub(super) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
     }
 }
 
-/// What a client comes over; each has a port of its own.
+/// The transport of a client; each has its own server port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ClientTransport {
     /// Datagrams.
     Udp,
-    /// A connection.
+    /// A TCP connection.
     Tcp,
-    /// A connection inside TLS.
+    /// A TLS connection.
     Tls,
 }
 
-/// How to reach a client.
+/// How to send to a client.
 #[derive(Clone)]
 pub(super) enum ClientPath {
     /// With datagrams from this socket to this address.
     Datagrams(Rc<UdpSocket>, SocketAddr),
-    /// Through a connection that waits at the other end of this queue.
+    /// Through a connection that reads from this queue.
     Connection(mpsc::Sender<Vec<u8>>),
 }
 
 impl ClientPath {
-    /// Sends a message; it is lost if the way is full, as on any network.
+    /// Sends a message; if the socket or queue is full it is lost, as on any network.
     pub(super) fn send(&self, message: &[u8]) {
         let sent = match self {
             Self::Datagrams(socket, remote) => socket.try_send_to(message, *remote).is_ok(),
@@ -59,7 +60,7 @@ impl ClientPath {
     }
 }
 
-/// On a connection the data of a channel is padded to four bytes (RFC 8656 §12.5).
+/// On a connection, channel data is padded to four bytes (RFC 8656 §12.5).
 fn framed(message: &[u8]) -> Vec<u8> {
     let mut frame = message.to_vec();
     if !is_control(message) {

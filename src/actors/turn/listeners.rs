@@ -1,4 +1,5 @@
-//! What clients come over: datagrams, connections, and connections inside TLS; and what peers send.
+//! The transports of clients (datagrams, TCP and TLS connections), and the sockets that receive
+//! from peers.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -19,25 +20,25 @@ use super::client::UNAUTHENTICATED_TIMEOUT;
 use super::clients::TurnClients;
 use super::context::SocketReader;
 use super::five_tuple::{ClientPath, ClientTransport, FiveTuple};
-use super::message::{MAX_MESSAGE_BYTES, length};
+use super::message::{MAX_MESSAGE_BYTES, first_message_length};
 use crate::telemetry::metrics::TURN_DROPPED;
 
-/// Datagrams that are read before others get their turn.
+/// Datagrams read before other tasks run.
 const MAX_READS_PER_WAKE: usize = 64;
 /// Frames that may wait for a slow connection.
-const QUEUE: usize = 256;
-/// Connections without an allocation; more are refused.
+const MAX_QUEUED_FRAMES: usize = 256;
+/// Maximum of connections without an allocation; more are refused.
 const MAX_UNAUTHENTICATED_CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Now; the relays themselves have no clock.
+/// The current time; the relays themselves have no clock.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Takes datagrams of clients, for ever.
-pub(super) async fn datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
+/// Receives datagrams of clients, forever.
+pub(super) async fn receive_datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
     let socket = Rc::new(socket);
     let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     loop {
@@ -47,27 +48,27 @@ pub(super) async fn datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
         }
         for _ in 0..MAX_READS_PER_WAKE {
             let Ok((count, remote)) = socket.try_recv_from(&mut buffer) else { break };
-            let line = FiveTuple { carrier: ClientTransport::Udp, remote };
-            let way = ClientPath::Datagrams(Rc::clone(&socket), remote);
+            let five_tuple = FiveTuple { transport: ClientTransport::Udp, remote };
+            let path = ClientPath::Datagrams(Rc::clone(&socket), remote);
             if let Some(packet) = buffer.get(..count) {
-                clients.receive(now(), line, &way, packet);
+                clients.receive(now(), five_tuple, &path, packet);
             }
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// Takes what peers send to the sockets that clients open, for ever.
-pub(super) async fn ports(
+/// Receives datagrams of peers on the sockets that clients open, forever.
+pub(super) async fn receive_from_peers(
     clients: Rc<TurnClients>,
-    mut new: mpsc::UnboundedReceiver<SocketReader>,
+    mut to_read: mpsc::UnboundedReceiver<SocketReader>,
 ) {
     let buffer = RefCell::new(vec![0; MAX_MESSAGE_BYTES]);
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
-            Some(SocketReader { line, relayed, socket, until }) = new.recv() => {
-                open.push(Abortable::new(hear(&clients, &buffer, (line, relayed), socket), until));
+            Some(SocketReader { five_tuple, relayed, socket, until }) = to_read.recv() => {
+                open.push(Abortable::new(read_peer_socket(&clients, &buffer, (five_tuple, relayed), socket), until));
             }
             Some(_) = open.next(), if !open.is_empty() => {}
             else => return,
@@ -75,25 +76,25 @@ pub(super) async fn ports(
     }
 }
 
-async fn hear(
+async fn read_peer_socket(
     clients: &TurnClients,
     buffer: &RefCell<Vec<u8>>,
-    (line, relayed): (FiveTuple, SocketAddr),
+    (five_tuple, relayed): (FiveTuple, SocketAddr),
     socket: Rc<UdpSocket>,
 ) {
     loop {
-        // An error is what a peer's machine said of an earlier datagram, and is over once it is read.
+        // An error reports an ICMP message about an earlier datagram, and is cleared by reading it.
         let _ = socket.readable().await;
-        read(clients, &mut buffer.borrow_mut(), (line, relayed), &socket);
+        read_burst(clients, &mut buffer.borrow_mut(), (five_tuple, relayed), &socket);
         tokio::task::yield_now().await;
     }
 }
 
-/// Reads what is there, up to a burst.
-fn read(
+/// Reads what is available, up to a burst.
+fn read_burst(
     clients: &TurnClients,
     buffer: &mut [u8],
-    (line, relayed): (FiveTuple, SocketAddr),
+    (five_tuple, relayed): (FiveTuple, SocketAddr),
     socket: &UdpSocket,
 ) {
     for _ in 0..MAX_READS_PER_WAKE {
@@ -103,29 +104,29 @@ fn read(
             Err(_) => continue,
         };
         if let Some(packet) = buffer.get(..count) {
-            clients.heard(now(), line, (peer, relayed), packet);
+            clients.receive_from_peer(now(), five_tuple, (peer, relayed), packet);
         }
     }
 }
 
-/// Takes connections, for ever; `most` of them may have an allocation.
-pub(super) async fn connections(
+/// Accepts connections, forever; `most` of them may have an allocation.
+pub(super) async fn accept_connections(
     clients: Rc<TurnClients>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
-    most: usize,
+    max_allocations: usize,
 ) {
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(_) if open.len() >= most + MAX_UNAUTHENTICATED_CONNECTIONS => {
+                Ok(_) if open.len() >= max_allocations + MAX_UNAUTHENTICATED_CONNECTIONS => {
                     counter!(TURN_DROPPED, "reason" => "connections").increment(1);
                 }
                 Ok((stream, remote)) => {
-                    open.push(connection(&clients, stream, remote, tls.clone()));
+                    open.push(serve_connection(&clients, stream, remote, tls.clone()));
                 }
-                // Out of files: the pause lets others close theirs.
+                // Out of file descriptors: the pause lets other connections close.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             },
             Some(()) = open.next(), if !open.is_empty() => {}
@@ -133,73 +134,82 @@ pub(super) async fn connections(
     }
 }
 
-async fn connection(
+async fn serve_connection(
     clients: &TurnClients,
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
 ) {
-    let _ = stream.set_nodelay(true); // only a matter of speed
+    let _ = stream.set_nodelay(true); // affects only the latency
     let Some(tls) = tls else {
-        return carry(clients, stream, FiveTuple { carrier: ClientTransport::Tcp, remote }).await;
+        return serve_stream(
+            clients,
+            stream,
+            FiveTuple { transport: ClientTransport::Tcp, remote },
+        )
+        .await;
     };
     let handshake = TlsAcceptor::from(tls).accept(stream);
     if let Ok(Ok(stream)) = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, handshake).await {
-        carry(clients, stream, FiveTuple { carrier: ClientTransport::Tls, remote }).await;
+        serve_stream(clients, stream, FiveTuple { transport: ClientTransport::Tls, remote }).await;
     }
 }
 
-async fn carry(clients: &TurnClients, stream: impl AsyncRead + AsyncWrite, line: FiveTuple) {
+async fn serve_stream(
+    clients: &TurnClients,
+    stream: impl AsyncRead + AsyncWrite,
+    five_tuple: FiveTuple,
+) {
     let (reader, writer) = tokio::io::split(stream);
-    let (queue, waiting) = mpsc::channel(QUEUE);
-    let way = ClientPath::Connection(queue);
+    let (queue, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
+    let path = ClientPath::Connection(queue);
     tokio::select! {
-        () = receive(clients, reader, line, &way) => {}
-        () = transmit(writer, waiting) => {}
-        () = unused(clients, line) => {}
+        () = receive(clients, reader, five_tuple, &path) => {}
+        () = transmit(writer, receiver) => {}
+        () = wait_until_unused(clients, five_tuple) => {}
     }
-    clients.forget(line);
+    clients.remove(five_tuple);
 }
 
-/// Ends when a look finds no allocation.
-async fn unused(clients: &TurnClients, line: FiveTuple) {
+/// Completes at the first check that finds no allocation.
+async fn wait_until_unused(clients: &TurnClients, five_tuple: FiveTuple) {
     loop {
         tokio::time::sleep(UNAUTHENTICATED_TIMEOUT).await;
-        if clients.is_stranger(line) {
+        if clients.is_unallocated(five_tuple) {
             return;
         }
     }
 }
 
-/// Cuts what comes into messages, until the end or until it is no message.
+/// Splits the byte stream into messages, until its end or until it is invalid.
 async fn receive(
     clients: &TurnClients,
     mut reader: impl AsyncRead + Unpin,
-    line: FiveTuple,
-    way: &ClientPath,
+    five_tuple: FiveTuple,
+    path: &ClientPath,
 ) {
     let mut buffer = vec![0; MAX_MESSAGE_BYTES];
-    let mut held = 0;
+    let mut buffered = 0;
     loop {
-        let Some(room) = buffer.get_mut(held..) else { return };
-        match reader.read(room).await {
-            Ok(count) if count > 0 => held += count,
+        let Some(space) = buffer.get_mut(buffered..) else { return };
+        match reader.read(space).await {
+            Ok(count) if count > 0 => buffered += count,
             _ => return,
         }
-        let mut done = 0;
-        while let Some(rest) = buffer.get(done..held) {
-            let Ok(length) = length(rest) else { return };
+        let mut consumed = 0;
+        while let Some(rest) = buffer.get(consumed..buffered) {
+            let Ok(length) = first_message_length(rest) else { return };
             let Some(message) = length.and_then(|length| rest.get(..length)) else { break };
-            clients.receive(now(), line, way, message);
-            done += message.len();
+            clients.receive(now(), five_tuple, path, message);
+            consumed += message.len();
         }
-        buffer.copy_within(done..held, 0);
-        held -= done;
+        buffer.copy_within(consumed..buffered, 0);
+        buffered -= consumed;
     }
 }
 
-async fn transmit(mut writer: impl AsyncWrite + Unpin, mut waiting: mpsc::Receiver<Vec<u8>>) {
-    while let Some(frame) = waiting.recv().await {
+async fn transmit(mut writer: impl AsyncWrite + Unpin, mut receiver: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = receiver.recv().await {
         if writer.write_all(&frame).await.is_err() || writer.flush().await.is_err() {
             return;
         }

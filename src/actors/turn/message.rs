@@ -1,4 +1,5 @@
-//! What is read of a message before the relay sees it, and the answers it does not give itself.
+//! STUN messages as far as the server reads them before the relay does, and the responses it gives
+//! itself.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,37 +14,37 @@ use turn_server_proto::types::stun::message::{
 };
 use turn_server_proto::types::stun::prelude::{Attribute, AttributeFromRaw, AttributeStaticType};
 
-/// The longest message: a datagram of the largest usual size and what TURN puts around it.
+/// Maximum message size in bytes: the largest usual datagram plus the TURN overhead.
 pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
-/// A request or indication of STUN (RFC 8489).
+/// A STUN request or indication (RFC 8489).
 pub(super) struct StunMessage<'a> {
     message: Message<'a>,
 }
 
-/// What is asked.
+/// What a message asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StunMethod {
-    /// "What is my address?"
+    /// The client's reflexive transport address.
     Binding,
-    /// "Relay for me."
+    /// A new allocation.
     Allocate,
-    /// Anything about an allocation there should be.
+    /// Anything about an existing allocation.
     Allocated,
-    /// A datagram for a peer; it has no answer.
+    /// Sending a datagram to a peer; an indication without a response.
     Send,
 }
 
 impl<'a> StunMessage<'a> {
-    /// Reads a message; `None` if it is none, or one that a server does not get.
+    /// Parses a message; `None` if it is invalid, or not one that a server receives.
     pub(super) fn read(packet: &'a [u8]) -> Option<Self> {
         let message = Message::from_bytes(packet).ok()?;
         let request = Self { message };
-        request.deed().map(|_| request)
+        request.method().map(|_| request)
     }
 
-    /// What it asks.
-    pub(super) fn deed(&self) -> Option<StunMethod> {
+    /// The method of the message.
+    pub(super) fn method(&self) -> Option<StunMethod> {
         let method: Method = self.message.method();
         match self.message.class() {
             MessageClass::Request if method == BINDING => Some(StunMethod::Binding),
@@ -58,17 +59,17 @@ impl<'a> StunMessage<'a> {
         }
     }
 
-    /// Which request it is; one that is sent again has the same.
+    /// The transaction id; a retransmission has the same one.
     pub(super) fn transaction(&self) -> TransactionId {
         self.message.transaction_id()
     }
 
-    /// Who asks, not yet proven.
+    /// The claimed username, not authenticated yet.
     pub(super) fn username(&self) -> Option<String> {
         Some(self.message.attribute::<Username>().ok()?.username().to_owned())
     }
 
-    /// The peers it names, all of them.
+    /// All peer addresses in the message.
     pub(super) fn peers(&self) -> impl Iterator<Item = IpAddr> {
         self.message
             .iter_attributes()
@@ -77,12 +78,12 @@ impl<'a> StunMessage<'a> {
             .map(|peer| peer.addr(self.transaction()).ip())
     }
 
-    /// The answer to [`StunMethod::Binding`].
-    pub(super) fn mapped(&self, remote: SocketAddr) -> Vec<u8> {
-        let known = [Fingerprint::TYPE];
+    /// The response to [`StunMethod::Binding`].
+    pub(super) fn binding_response(&self, remote: SocketAddr) -> Vec<u8> {
+        let supported = [Fingerprint::TYPE];
         let unknown = Message::check_attribute_types(
             &self.message,
-            &known,
+            &supported,
             &[],
             MessageWriteVec::with_capacity(64),
         );
@@ -96,8 +97,8 @@ impl<'a> StunMessage<'a> {
         answer.finish()
     }
 
-    /// The answer that nothing comes of it.
-    pub(super) fn refused(&self, code: u16) -> Vec<u8> {
+    /// An error response with this code.
+    pub(super) fn error_response(&self, code: u16) -> Vec<u8> {
         let mut answer = Message::builder_error(&self.message, MessageWriteVec::with_capacity(64));
         if let Ok(error) = ErrorCode::builder(code).build() {
             let _ = answer.add_attribute(&error);
@@ -107,17 +108,17 @@ impl<'a> StunMessage<'a> {
     }
 }
 
-/// How an answer ended.
+/// The class of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ResponseClass {
-    /// Well.
+    /// A success response.
     Success,
-    /// With this code.
+    /// An error response with this code.
     Error(u16),
 }
 
-/// How an answer of the relay ended; `None` if it is no answer.
-pub(super) fn outcome(answer: &[u8]) -> Option<ResponseClass> {
+/// The class of a response of the relay; `None` if it is not a response.
+pub(super) fn response_class(answer: &[u8]) -> Option<ResponseClass> {
     let message = Message::from_bytes(answer).ok()?;
     match message.class() {
         MessageClass::Success => Some(ResponseClass::Success),
@@ -128,27 +129,27 @@ pub(super) fn outcome(answer: &[u8]) -> Option<ResponseClass> {
     }
 }
 
-/// Whether it begins as STUN does, and not as the data of a channel (RFC 8656 §12).
+/// Whether the packet starts like STUN, and not like channel data (RFC 8656 §12).
 pub(super) fn is_control(packet: &[u8]) -> bool {
     packet.first().is_some_and(|first| first & 0xc0 == 0)
 }
 
-/// How long the first message in the bytes of a connection is (RFC 8656 §12.5: channel data is
-/// padded there); `None` until enough of it came to know.
+/// Length in bytes of the first message in the bytes of a connection (RFC 8656 §12.5: channel data
+/// is padded there); `None` until enough bytes have arrived.
 ///
 /// # Errors
-/// These are no messages, or too long ones.
-pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, FrameTooLong> {
+/// The bytes are not a message, or the message is too long.
+pub(super) fn first_message_length(bytes: &[u8]) -> Result<Option<usize>, FrameTooLong> {
     let &[first, _, high, low, ..] = bytes else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
-    let whole = match first >> 6 {
+    let total = match first >> 6 {
         0 if length.is_multiple_of(4) => 20 + length,
         1 => 4 + length.next_multiple_of(4),
         _ => return Err(FrameTooLong),
     };
-    if whole > MAX_MESSAGE_BYTES { Err(FrameTooLong) } else { Ok(Some(whole)) }
+    if total > MAX_MESSAGE_BYTES { Err(FrameTooLong) } else { Ok(Some(total)) }
 }
 
-/// The bytes of a connection that cannot be read on.
+/// The bytes of a connection cannot be parsed any further.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct FrameTooLong;

@@ -1,17 +1,17 @@
-//! The embedded STUN and TURN server (RFC 8489, RFC 8656): relays for those whom nobody can reach.
+//! The embedded STUN and TURN server (RFC 8489, RFC 8656), which relays media for clients that
+//! cannot be reached directly.
 //!
-//! It lives on a thread of its own. A relayed packet costs about 10 µs, so that one thread carries
-//! what the line of one machine carries; and neither media threads, whose rooms must be in time,
-//! nor the actors of chat wait for packets that are none of theirs. One thread also means that
-//! clients need no locks.
+//! It runs on a thread of its own. A relayed packet costs about 10 µs, so one thread saturates the
+//! uplink of one machine; and neither media threads, whose rooms are time-critical, nor the chat
+//! actors wait for its packets. A single thread also means that clients need no locks.
 //!
-//! | file | idea |
+//! | file | content |
 //! |---|---|
-//! | `sockets`, `urls` | where it listens, and as what clients know that |
-//! | `carriers` | datagrams, connections and TLS, cut into messages; what peers send |
-//! | `clients`, `client` | one cell for each 5-tuple, and what we decide before its relay does |
-//! | `peers`, `quotas` | whom they may reach, and how much they may have |
-//! | `relay`, `library` | what a relay is to us, and the library that is one |
+//! | `sockets`, `urls` | listening sockets, and the URLs for clients |
+//! | `listeners`, `five_tuple` | datagrams, connections and TLS, split into messages; datagrams of peers |
+//! | `clients`, `client` | one cell per 5-tuple, and the checks that run before its relay |
+//! | `peers`, `quotas` | which peers clients may reach, and their limits |
+//! | `relay`, `proto_relay` | the interface of a relay, and the library that implements it |
 
 mod client;
 mod clients;
@@ -35,5 +35,5 @@ pub use server::{TurnServer, TurnServerConfig};
 pub use sockets::TurnSockets;
 pub use urls::urls;
 
-/// The pool whose one thread relays.
+/// Name of the pool whose one thread relays.
 pub const TURN: &str = "turn";

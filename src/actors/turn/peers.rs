@@ -1,43 +1,44 @@
-//! To which addresses a relay sends: an open relay is a door into the network it stands in.
+//! Which addresses a relay sends to: an open relay would give access to the network it stands in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which peers clients may reach (RFC 8656 §21.1.5 and §21.1.6).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PeerPolicy {
-    /// Whether networks of one's own are among them: tests, and installations without internet.
-    pub(super) private: bool,
+    /// Whether private networks are allowed, for tests and for installations without internet
+    /// access.
+    pub(super) allow_private: bool,
 }
 
 impl PeerPolicy {
-    /// Whether a relay may send there.
+    /// Whether a relay may send to this address.
     pub(super) fn allow(self, address: IpAddr) -> bool {
-        match reach(address) {
-            AddressScope::World => true,
-            AddressScope::Private => self.private,
-            AddressScope::Nobody => false,
+        match scope_of(address) {
+            AddressScope::Public => true,
+            AddressScope::Private => self.allow_private,
+            AddressScope::Forbidden => false,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AddressScope {
-    World,
-    /// This machine and the networks around it.
+    Public,
+    /// This machine and private networks.
     Private,
-    /// Groups, reserved addresses, and the services a cloud has for its machines alone.
-    Nobody,
+    /// Multicast, reserved addresses, and metadata services of cloud providers.
+    Forbidden,
 }
 
-fn reach(address: IpAddr) -> AddressScope {
+fn scope_of(address: IpAddr) -> AddressScope {
     match address {
-        IpAddr::V4(address) => reach_v4(address),
-        IpAddr::V6(address) => reach_v6(address),
+        IpAddr::V4(address) => scope_of_v4(address),
+        IpAddr::V6(address) => scope_of_v6(address),
     }
 }
 
-/// The special-purpose registry of IPv4 (RFC 6890), and what clouds put there.
-fn reach_v4(address: Ipv4Addr) -> AddressScope {
+/// The IPv4 special-purpose registry (RFC 6890), and addresses of cloud metadata services.
+fn scope_of_v4(address: Ipv4Addr) -> AddressScope {
     let [a, b, c, d] = address.octets();
     let metadata = matches!(
         [a, b, c, d],
@@ -45,38 +46,39 @@ fn reach_v4(address: Ipv4Addr) -> AddressScope {
     );
     if metadata
         || a == 0
-        || a >= 224 // groups, reserved, broadcast
+        || a >= 224 // multicast, reserved, broadcast
         || address.is_link_local()
-        || [a, b, c] == [192, 0, 0] // IETF; Oracle's metadata is 192.0.0.192
-        || [a, b, c] == [192, 88, 99] // relays of 6to4 (RFC 7526)
+        || [a, b, c] == [192, 0, 0] // IETF; Oracle's metadata service is 192.0.0.192
+        || [a, b, c] == [192, 88, 99] // 6to4 relays (RFC 7526)
         || (a == 198 && b & 0xfe == 18)
     {
-        AddressScope::Nobody
+        AddressScope::Forbidden
     } else if address.is_loopback() || address.is_private() || (a == 100 && b & 0xc0 == 64) {
         AddressScope::Private
     } else {
-        AddressScope::World
+        AddressScope::Public
     }
 }
 
-/// An IPv6 address can carry an IPv4 address, which then decides.
-fn reach_v6(address: Ipv6Addr) -> AddressScope {
+/// The scope of an IPv6 address; an embedded IPv4 address decides it.
+fn scope_of_v6(address: Ipv6Addr) -> AddressScope {
     let s = address.segments();
     let [.., c, d] = s;
     match s {
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressScope::Private, // loopback
-        [0, 0, 0, 0, 0, 0xffff, ..] => reach_v4(embedded(c, d)), // mapped (RFC 4291)
-        [0, ..] => AddressScope::Nobody,                   // unspecified, compatible
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => reach_v4(embedded(c, d)), // NAT64 (RFC 6052)
-        [0x64, 0xff9b, ..] => AddressScope::Nobody,        // NAT64 of one's own (RFC 8215)
-        [0x2001, 0, ..] => AddressScope::Nobody,           // Teredo
-        [0x2002, high, low, ..] => reach_v4(embedded(high, low)), // 6to4 (RFC 3056)
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => AddressScope::Nobody, // Amazon's metadata
-        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => AddressScope::Nobody, // Google's metadata
+        [0, 0, 0, 0, 0, 0xffff, ..] => scope_of_v4(embedded(c, d)), // mapped (RFC 4291)
+        [0, ..] => AddressScope::Forbidden,                // unspecified, compatible
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => scope_of_v4(embedded(c, d)), // NAT64 (RFC 6052)
+        [0x64, 0xff9b, ..] => AddressScope::Forbidden,     // local-use NAT64 (RFC 8215)
+        [0x2001, 0, ..] => AddressScope::Forbidden,        // Teredo
+        [0x2002, high, low, ..] => scope_of_v4(embedded(high, low)), // 6to4 (RFC 3056)
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => AddressScope::Forbidden, // Amazon's metadata service
+        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => AddressScope::Forbidden, // Google's metadata service
         [first, ..] if first & 0xfe00 == 0xfc00 => AddressScope::Private, // unique local (RFC 4193)
-        [first, ..] if first & 0xff80 == 0xfe80 => AddressScope::Nobody, // link-local, site-local
-        [first, ..] if first & 0xe000 != 0x2000 => AddressScope::Nobody, // groups, and not yet given out
-        _ => AddressScope::World,
+        [first, ..] if first & 0xff80 == 0xfe80 => AddressScope::Forbidden, // link-local, site-local
+        // multicast, and unassigned
+        [first, ..] if first & 0xe000 != 0x2000 => AddressScope::Forbidden,
+        _ => AddressScope::Public,
     }
 }
 
@@ -89,15 +91,15 @@ const fn embedded(high: u16, low: u16) -> Ipv4Addr {
 mod tests {
     use super::*;
 
-    fn all(addresses: &[&str], expected: AddressScope) {
+    fn assert_scope(addresses: &[&str], expected: AddressScope) {
         for address in addresses {
-            assert_eq!(reach(address.parse().unwrap()), expected, "{address}");
+            assert_eq!(scope_of(address.parse().unwrap()), expected, "{address}");
         }
     }
 
     #[test]
     fn public_peer_addresses_are_recognized_in_all_notations() {
-        all(
+        assert_scope(
             &[
                 "8.8.8.8",
                 "100.63.255.255",
@@ -111,13 +113,13 @@ mod tests {
                 "2002:808:808::1",
                 "2001:4860:4860::8888",
             ],
-            AddressScope::World,
+            AddressScope::Public,
         );
     }
 
     #[test]
     fn private_peer_addresses_are_recognized_in_all_notations() {
-        all(
+        assert_scope(
             &[
                 "127.0.0.1",
                 "127.255.255.254",
@@ -143,7 +145,7 @@ mod tests {
 
     #[test]
     fn multicast_reserved_and_metadata_addresses_are_forbidden() {
-        all(
+        assert_scope(
             &[
                 "0.0.0.0",
                 "0.1.2.3",
@@ -173,17 +175,17 @@ mod tests {
                 "fec0::1",
                 "ff02::1",
             ],
-            AddressScope::Nobody,
+            AddressScope::Forbidden,
         );
     }
 
     #[test]
     fn setting_allows_private_peers_but_never_forbidden_ones() {
-        let [strict, lax] = [false, true].map(|private| PeerPolicy { private });
-        let [home, metadata, world]: [IpAddr; 3] =
+        let [strict, permissive] = [false, true].map(|allow_private| PeerPolicy { allow_private });
+        let [home, metadata, public]: [IpAddr; 3] =
             ["192.168.1.1", "169.254.169.254", "8.8.8.8"].map(|a| a.parse().unwrap());
 
-        assert_eq!([home, metadata, world].map(|a| strict.allow(a)), [false, false, true]);
-        assert_eq!([home, metadata, world].map(|a| lax.allow(a)), [true, false, true]);
+        assert_eq!([home, metadata, public].map(|a| strict.allow(a)), [false, false, true]);
+        assert_eq!([home, metadata, public].map(|a| permissive.allow(a)), [true, false, true]);
     }
 }

@@ -1,7 +1,7 @@
-//! The relay that `turn-server-proto` implements, one value for each client.
+//! The relay implemented by `turn-server-proto`, one instance per client.
 //!
-//! One value for each client because the library looks clients up one by one, has no way to forget
-//! a user, and may panic: what it does wrong ends with the client that caused it.
+//! One instance per client because the library looks clients up linearly, cannot forget a user, and
+//! may panic: a fault then affects only the client that caused it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -20,51 +20,51 @@ use super::relay::{
     AddressFamily, OutboundPacket, PacketDestination, RelayAction, RelaySocketError, TurnRelay,
 };
 
-/// The server's address as the library knows it. It tells its own from the relayed addresses by
-/// it and shows it to nobody.
-const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1);
-/// What a channel adds to a datagram.
-const OVERHEAD: usize = 4;
+/// The server address given to the library. It serves only to tell client packets from relayed ones
+/// and is shown to nobody.
+const SERVER_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1);
+/// Bytes that a channel header adds to a datagram.
+const CHANNEL_OVERHEAD_BYTES: usize = 4;
 
 /// The relay of one client.
 ///
-/// All transports are datagrams to it: whoever holds a connection cuts it into messages.
+/// It treats all transports as datagrams: the owner of a connection splits it into messages.
 pub(super) struct ProtoRelay {
     server: TurnServer,
     client: SocketAddr,
-    born: Instant,
+    created: Instant,
     scratch: Vec<u8>,
 }
 
 impl ProtoRelay {
-    /// A relay for the client at this address.
+    /// Creates the relay for the client with this address.
     pub(super) fn new(realm: &str, client: SocketAddr, now: Instant) -> Self {
-        let server = TurnServer::new(TransportType::Udp, HERE, realm.to_owned());
-        Self { server, client, born: now, scratch: Vec::new() }
+        let server = TurnServer::new(TransportType::Udp, SERVER_ADDRESS, realm.to_owned());
+        Self { server, client, created: now, scratch: Vec::new() }
     }
 
     fn at(&self, now: Instant) -> LibraryInstant {
-        at(self.born, now)
+        at(self.created, now)
     }
 
     fn run(&mut self, now: Instant, packet: Transmit<&[u8]>, send: &mut OutboundPacket<'_>) {
         let now = self.at(now);
         let Some(built) = self.server.recv(packet, now) else { return };
         let TransmitBuild { data, from, to, .. } = built;
-        let hop = hop(from, to);
+        let destination = destination(from, to);
         match data {
-            Payload::Owned(bytes) => send(hop, &bytes),
+            Payload::Owned(bytes) => send(destination, &bytes),
             Payload::Range(bytes, range) => {
                 if let Some(bytes) = bytes.get(range) {
-                    send(hop, bytes);
+                    send(destination, bytes);
                 }
             }
-            // Its `write_into` makes Send indications of what should be Data indications.
-            Payload::Message(message) => send(hop, &message.build()),
+            // Its `write_into` writes Send indications where Data indications are required.
+            Payload::Message(message) => send(destination, &message.build()),
             other @ Payload::Channel(_) => {
-                if let Some(room) = self.scratch.get_mut(..other.len()) {
-                    let length = other.write_into(room);
-                    send(hop, &self.scratch[..length]);
+                if let Some(buffer) = self.scratch.get_mut(..other.len()) {
+                    let length = other.write_into(buffer);
+                    send(destination, &self.scratch[..length]);
                 }
             }
         }
@@ -72,23 +72,23 @@ impl ProtoRelay {
 }
 
 impl TurnRelay for ProtoRelay {
-    fn admit(&mut self, username: &str, password: String) {
+    fn set_password(&mut self, username: &str, password: String) {
         self.server.add_user(username.to_owned(), password);
     }
 
     fn receive(&mut self, now: Instant, packet: &[u8], send: &mut OutboundPacket<'_>) {
-        self.run(now, Transmit::new(packet, TransportType::Udp, self.client, HERE), send);
+        self.run(now, Transmit::new(packet, TransportType::Udp, self.client, SERVER_ADDRESS), send);
     }
 
-    fn hear(
+    fn receive_from_peer(
         &mut self,
         now: Instant,
         (peer, relayed): (SocketAddr, SocketAddr),
         packet: &[u8],
         send: &mut OutboundPacket<'_>,
     ) {
-        if self.scratch.len() < packet.len() + OVERHEAD {
-            self.scratch.resize(packet.len() + OVERHEAD, 0);
+        if self.scratch.len() < packet.len() + CHANNEL_OVERHEAD_BYTES {
+            self.scratch.resize(packet.len() + CHANNEL_OVERHEAD_BYTES, 0);
         }
         self.run(now, Transmit::new(packet, TransportType::Udp, peer, relayed), send);
     }
@@ -97,7 +97,7 @@ impl TurnRelay for ProtoRelay {
         let time = self.at(now);
         loop {
             while let Some(Transmit { data, from, to, .. }) = self.server.poll_transmit(time) {
-                send(hop(from, to), &data);
+                send(destination(from, to), &data);
             }
             match self.server.poll(time) {
                 TurnServerPollRet::AllocateSocket { family, .. } => {
@@ -112,7 +112,7 @@ impl TurnRelay for ProtoRelay {
                 TurnServerPollRet::WaitUntil(until) => {
                     return RelayAction::Wait(now + until.saturating_duration_since(time));
                 }
-                // Connections to peers (RFC 6062) are asked for over connections only.
+                // Connections to peers (RFC 6062) can be requested over connections only.
                 TurnServerPollRet::TcpConnect {
                     relayed_addr,
                     peer_addr,
@@ -144,23 +144,23 @@ impl TurnRelay for ProtoRelay {
             AddressFamily::V4 => ProtoFamily::IPV4,
             AddressFamily::V6 => ProtoFamily::IPV6,
         };
-        let opened = opened.map_err(|refusal| match refusal {
+        let opened = opened.map_err(|error| match error {
             RelaySocketError::Family => SocketAllocateError::AddressFamilyNotSupported,
             RelaySocketError::Capacity => SocketAllocateError::InsufficientCapacity,
         });
         let (udp, now) = (TransportType::Udp, self.at(now));
-        self.server.allocated_socket(udp, HERE, self.client, udp, family, opened, now);
+        self.server.allocated_socket(udp, SERVER_ADDRESS, self.client, udp, family, opened, now);
     }
 }
 
-/// A time of the library: nanoseconds, and never before the relay was made.
-fn at(born: Instant, now: Instant) -> LibraryInstant {
-    let age = now.saturating_duration_since(born).min(Duration::from_secs(u32::MAX.into()));
-    LibraryInstant::from_nanos(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
+/// A time of the library: nanoseconds since the relay was created, never negative.
+fn at(created: Instant, now: Instant) -> LibraryInstant {
+    let elapsed = now.saturating_duration_since(created).min(Duration::from_secs(u32::MAX.into()));
+    LibraryInstant::from_nanos(i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn hop(from: SocketAddr, to: SocketAddr) -> PacketDestination {
-    if from == HERE {
+fn destination(from: SocketAddr, to: SocketAddr) -> PacketDestination {
+    if from == SERVER_ADDRESS {
         PacketDestination::Client
     } else {
         PacketDestination::Peer { relayed: from, peer: to }

@@ -1,4 +1,4 @@
-//! How much of the relays one user may have, and all together.
+//! Allocation and bandwidth limits, per user and in total.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,15 +13,15 @@ use crate::telemetry::metrics::{TURN_ALLOCATIONS, TURN_CREATED};
 /// The limits, from `[turn]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TurnLimits {
-    /// Allocations of one user.
+    /// Maximum of allocations per user.
     pub(super) user_allocations: usize,
-    /// Allocations in all.
+    /// Maximum of allocations in total.
     pub(super) allocations: usize,
-    /// Bits per second that are relayed for one user, both directions together; 0: any number.
+    /// Bits per second relayed for one user, both directions together; 0 means no limit.
     pub(super) user_bps: u64,
 }
 
-/// Who has what.
+/// Counts allocations in total and per user.
 pub(super) struct AllocationQuotas {
     limits: TurnLimits,
     all: Cell<usize>,
@@ -33,41 +33,43 @@ impl AllocationQuotas {
         Rc::new(Self { limits, all: Cell::new(0), users: RefCell::default() })
     }
 
-    /// One more allocation of this user; `None` if that would be too many.
-    pub(super) fn take(self: &Rc<Self>, user: UserId, now: Instant) -> Option<AllocationPermit> {
+    /// Takes a permit for one more allocation of this user; `None` if a limit is reached.
+    pub(super) fn acquire(self: &Rc<Self>, user: UserId, now: Instant) -> Option<AllocationPermit> {
         let mut users = self.users.borrow_mut();
-        let has = users.get(&user).map_or(0, |account| account.allocations.get());
-        if has >= self.limits.user_allocations || self.all.get() >= self.limits.allocations {
+        let user_allocations = users.get(&user).map_or(0, |bucket| bucket.allocations.get());
+        if user_allocations >= self.limits.user_allocations
+            || self.all.get() >= self.limits.allocations
+        {
             return None;
         }
-        let account = users.entry(user).or_insert_with(|| UserTokenBucket::new(self.limits, now));
-        account.allocations.set(has + 1);
+        let bucket = users.entry(user).or_insert_with(|| UserTokenBucket::new(self.limits, now));
+        bucket.allocations.set(user_allocations + 1);
         self.all.set(self.all.get() + 1);
         gauge!(TURN_ALLOCATIONS).increment(1.0);
         counter!(TURN_CREATED).increment(1);
-        Some(AllocationPermit { quotas: Rc::clone(self), user, account: Rc::clone(account) })
+        Some(AllocationPermit { quotas: Rc::clone(self), user, bucket: Rc::clone(bucket) })
     }
 }
 
-/// The right to one allocation; given back when it is dropped.
+/// The permit of one allocation, released when it is dropped.
 pub(super) struct AllocationPermit {
     quotas: Rc<AllocationQuotas>,
     user: UserId,
-    account: Rc<UserTokenBucket>,
+    bucket: Rc<UserTokenBucket>,
 }
 
 impl AllocationPermit {
-    /// Whether a packet of so many bytes may be relayed now.
-    pub(super) fn spend(&self, bytes: usize, now: Instant) -> bool {
-        self.account.spend(bytes, now)
+    /// Whether a packet of this many bytes may be relayed now.
+    pub(super) fn try_consume(&self, bytes: usize, now: Instant) -> bool {
+        self.bucket.try_consume(bytes, now)
     }
 }
 
 impl Drop for AllocationPermit {
     fn drop(&mut self) {
-        let left = self.account.allocations.get().saturating_sub(1);
-        self.account.allocations.set(left);
-        if left == 0 {
+        let remaining = self.bucket.allocations.get().saturating_sub(1);
+        self.bucket.allocations.set(remaining);
+        if remaining == 0 {
             self.quotas.users.borrow_mut().remove(&self.user);
         }
         self.quotas.all.set(self.quotas.all.get().saturating_sub(1));
@@ -75,13 +77,13 @@ impl Drop for AllocationPermit {
     }
 }
 
-/// One user's share: a token bucket that holds one second.
+/// The state of one user, with a token bucket that holds one second's worth of bytes.
 struct UserTokenBucket {
     allocations: Cell<usize>,
-    /// Bytes per second; `None`: no limit.
+    /// Bytes per second; `None` means no limit.
     rate: Option<f64>,
-    left: Cell<f64>,
-    filled: Cell<Instant>,
+    tokens: Cell<f64>,
+    refilled_at: Cell<Instant>,
 }
 
 impl UserTokenBucket {
@@ -91,19 +93,19 @@ impl UserTokenBucket {
         Rc::new(Self {
             allocations: Cell::new(0),
             rate,
-            left: Cell::new(rate.unwrap_or_default()),
-            filled: Cell::new(now),
+            tokens: Cell::new(rate.unwrap_or_default()),
+            refilled_at: Cell::new(now),
         })
     }
 
-    fn spend(&self, bytes: usize, now: Instant) -> bool {
+    fn try_consume(&self, bytes: usize, now: Instant) -> bool {
         let Some(rate) = self.rate else { return true };
-        let passed = now.saturating_duration_since(self.filled.replace(now)).as_secs_f64();
-        let left = passed.mul_add(rate, self.left.get()).min(rate);
+        let elapsed = now.saturating_duration_since(self.refilled_at.replace(now)).as_secs_f64();
+        let available = elapsed.mul_add(rate, self.tokens.get()).min(rate);
         #[expect(clippy::cast_precision_loss, reason = "a packet is far smaller than 2^53")]
-        let rest = left - bytes as f64;
-        self.left.set(if rest < 0.0 { left } else { rest });
-        rest >= 0.0
+        let remaining = available - bytes as f64;
+        self.tokens.set(if remaining < 0.0 { available } else { remaining });
+        remaining >= 0.0
     }
 }
 
@@ -124,37 +126,39 @@ mod tests {
     #[test]
     fn per_user_allocation_quota_is_enforced() {
         let (quotas, alice, bob, now) = (quotas(2, 10, 0), UserId::new(), UserId::new(), now());
-        let first = quotas.take(alice, now);
-        let _second = quotas.take(alice, now).unwrap();
-        assert!(quotas.take(alice, now).is_none());
-        assert!(quotas.take(bob, now).is_some(), "others have their own");
+        let first = quotas.acquire(alice, now);
+        let _second = quotas.acquire(alice, now).unwrap();
+        assert!(quotas.acquire(alice, now).is_none());
+        assert!(quotas.acquire(bob, now).is_some(), "another user has a quota of their own");
 
         drop(first);
 
-        assert!(quotas.take(alice, now).is_some());
+        assert!(quotas.acquire(alice, now).is_some());
     }
 
     #[test]
     fn total_allocation_quota_is_enforced_and_released() {
         let (quotas, now) = (quotas(5, 2, 0), now());
-        let mut taken: Vec<_> = (0..2).map(|_| quotas.take(UserId::new(), now)).collect();
-        assert!(taken.iter().all(Option::is_some));
-        assert!(quotas.take(UserId::new(), now).is_none());
+        let mut permits: Vec<_> = (0..2).map(|_| quotas.acquire(UserId::new(), now)).collect();
+        assert!(permits.iter().all(Option::is_some));
+        assert!(quotas.acquire(UserId::new(), now).is_none());
 
-        taken.clear();
+        permits.clear();
 
-        assert!(quotas.take(UserId::new(), now).is_some());
+        assert!(quotas.acquire(UserId::new(), now).is_some());
         assert!(quotas.users.borrow().is_empty());
     }
 
     #[test]
     fn relay_bandwidth_limit_is_shared_by_all_allocations_of_user() {
         let (quotas, alice, start) = (quotas(2, 2, 8000), UserId::new(), now());
-        let [a, b] = [(); 2].map(|()| quotas.take(alice, start).unwrap());
-        assert!(a.spend(600, start) && !b.spend(600, start) && b.spend(400, start));
+        let [a, b] = [(); 2].map(|()| quotas.acquire(alice, start).unwrap());
+        assert!(
+            a.try_consume(600, start) && !b.try_consume(600, start) && b.try_consume(400, start)
+        );
 
         let later = start + Duration::from_millis(500);
 
-        assert!(a.spend(500, later) && !a.spend(1, later));
+        assert!(a.try_consume(500, later) && !a.try_consume(1, later));
     }
 }

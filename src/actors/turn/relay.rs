@@ -1,22 +1,23 @@
-//! What a relay is to us: a value that is told what came and when, and says what to do.
+//! The interface of a relay: a value that is given events with their time and returns actions.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-/// The state of one client's relaying (RFC 8656): its authentication, allocations, permissions
-/// and channels. It has no socket and no clock.
+/// The relay state of one client (RFC 8656): authentication, allocations, permissions and channels.
+/// It has no socket and no clock.
 ///
-/// It is a trait so that the library behind it stays behind it.
+/// It is a trait so that the library behind it can be replaced.
 pub(super) trait TurnRelay {
-    /// From now on a client that knows this password is this user. A second password for the same
-    /// name takes the first one's place.
-    fn admit(&mut self, username: &str, password: String);
+    /// Accepts clients with this username and password. A second password for the same name
+    /// replaces the first.
+    fn set_password(&mut self, username: &str, password: String);
 
-    /// Takes one whole message of the client; `send` is called for what it causes at once.
+    /// Handles one complete message of the client; `send` is called for each packet this causes.
     fn receive(&mut self, now: Instant, packet: &[u8], send: &mut OutboundPacket<'_>);
 
-    /// Takes a datagram that went from the peer, the first address, to the relayed one, the second.
-    fn hear(
+    /// Handles a datagram that was sent from the peer, the first address, to the relayed one, the
+    /// second.
+    fn receive_from_peer(
         &mut self,
         now: Instant,
         path: (SocketAddr, SocketAddr),
@@ -24,10 +25,10 @@ pub(super) trait TurnRelay {
         send: &mut OutboundPacket<'_>,
     );
 
-    /// What to do next, until it is [`RelayAction::Wait`].
+    /// The next action, until it is [`RelayAction::Wait`].
     fn poll(&mut self, now: Instant, send: &mut OutboundPacket<'_>) -> RelayAction;
 
-    /// Answers [`RelayAction::Open`]: the address that peers are told, or why there is none.
+    /// Completes [`RelayAction::Open`]: the relayed address as peers see it, or why there is none.
     fn opened(
         &mut self,
         now: Instant,
@@ -36,35 +37,35 @@ pub(super) trait TurnRelay {
     );
 }
 
-/// Sends a packet.
+/// Callback that sends a packet.
 pub(super) type OutboundPacket<'a> = dyn FnMut(PacketDestination, &[u8]) + 'a;
 
-/// Where a packet goes.
+/// Where a packet is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PacketDestination {
     /// To the client.
     Client,
     /// From the relayed address to a peer.
     Peer {
-        /// The client's own address for its peers.
+        /// The relayed transport address of the client.
         relayed: SocketAddr,
-        /// The peer.
+        /// The address of the peer.
         peer: SocketAddr,
     },
 }
 
-/// What a relay wants done.
+/// An action that a relay requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RelayAction {
     /// Open a socket for peers.
     Open(AddressFamily),
-    /// Close the one that peers know by this address.
+    /// Close the socket of this relayed address.
     Close(SocketAddr),
-    /// Nothing until then.
+    /// Do nothing until this time.
     Wait(Instant),
 }
 
-/// A family of addresses.
+/// Address family of a relayed address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AddressFamily {
     /// IPv4.
@@ -73,11 +74,11 @@ pub(super) enum AddressFamily {
     V6,
 }
 
-/// Why there is no socket.
+/// Why no socket was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RelaySocketError {
-    /// This server has no address of that family: 440.
+    /// The server has no address of that family: error 440.
     Family,
-    /// A quota is used up, or no port is free: 508.
+    /// A quota is used up, or no port is free: error 508.
     Capacity,
 }

@@ -1,7 +1,7 @@
-//! The server of TURN, supervised: `/node/turn`.
+//! The TURN server actor at `/node/turn`.
 //!
-//! It keeps allocations and nothing else. After a restart its sockets are the same, and clients
-//! learn with their next request that they have to allocate anew.
+//! Its only state are the allocations. After a restart it has the same sockets, and clients learn
+//! with their next request that they must allocate again.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use base::random::RandomSource;
 
 use super::clients::TurnClients;
 use super::context::{RelayPolicy, TurnContext};
-use super::listeners::{connections, datagrams, now, ports};
+use super::listeners::{accept_connections, now, receive_datagrams, receive_from_peers};
 use super::peers::PeerPolicy;
 use super::proto_relay::ProtoRelay;
 use super::quotas::TurnLimits;
@@ -21,36 +21,36 @@ use crate::actors::supervision::SupervisedContext;
 use crate::config;
 use crate::domain::calls::TurnCredentials;
 
-/// What the server calls itself in challenges (RFC 8489 §9.2).
+/// Realm of the authentication challenge (RFC 8489 §9.2).
 const REALM: &str = "securevox";
-/// How often time passes for those who say nothing.
+/// How often time is advanced for idle clients.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a server is made of.
+/// The configuration of a TURN server.
 #[derive(Clone)]
 pub struct TurnServerConfig {
-    /// `[turn]`.
+    /// The `[turn]` settings.
     pub config: config::TurnConfig,
-    /// As what peers know this machine.
+    /// The addresses under which peers reach this machine.
     pub addresses: Arc<[IpAddr]>,
-    /// Knows the passwords of users.
+    /// Verifies the credentials of users.
     pub ice: TurnCredentials,
-    /// Chooses ports.
-    pub entropy: RandomSource,
-    /// Where it listens.
+    /// Source of randomness for relay ports.
+    pub random: RandomSource,
+    /// The listening sockets.
     pub sockets: Arc<TurnSockets>,
-    /// The server's certificate, if it has one.
+    /// The TLS configuration, if there is a certificate.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl TurnServerConfig {
-    fn rules(&self) -> RelayPolicy {
+    fn policy(&self) -> RelayPolicy {
         let config = &self.config;
         RelayPolicy {
             bind: config.bind,
             ports: config.relay_port_min..=config.relay_port_max,
             addresses: Arc::clone(&self.addresses),
-            peers: PeerPolicy { private: config.allow_private_peers },
+            peers: PeerPolicy { allow_private: config.allow_private_peers },
             limits: TurnLimits {
                 user_allocations: config.max_allocations_per_user,
                 allocations: config.max_allocations,
@@ -60,7 +60,7 @@ impl TurnServerConfig {
     }
 }
 
-/// The actor.
+/// The actor of the TURN server.
 pub struct TurnServer {
     settings: TurnServerConfig,
 }
@@ -68,7 +68,7 @@ pub struct TurnServer {
 crate::actors::supervision::supervised!(TurnServer);
 
 impl TurnServer {
-    /// A server with these settings.
+    /// A server with this configuration.
     pub const fn new(settings: TurnServerConfig) -> Self {
         Self { settings }
     }
@@ -83,17 +83,23 @@ impl Actor for TurnServer {
             Ok(open) => open,
             Err(error) => return ctx.fail(format!("TURN cannot listen: {error}")),
         };
-        let most = settings.config.max_allocations;
-        let (ground, new) =
-            TurnContext::new(settings.rules(), settings.ice.clone(), settings.entropy.clone());
-        let make = Box::new(|client, now| Box::new(ProtoRelay::new(REALM, client, now)) as Box<_>);
-        let clients = TurnClients::new(ground, make);
+        let max_allocations = settings.config.max_allocations;
+        let (context, to_read) =
+            TurnContext::new(settings.policy(), settings.ice.clone(), settings.random.clone());
+        let create_relay =
+            Box::new(|client, now| Box::new(ProtoRelay::new(REALM, client, now)) as Box<_>);
+        let clients = TurnClients::new(context, create_relay);
         if let (Some(listener), Some(tls)) = (open.tls, settings.tls.clone()) {
-            ctx.spawn(connections(clients.clone(), listener, Some(tls), most).into_actor(self));
+            ctx.spawn(
+                accept_connections(clients.clone(), listener, Some(tls), max_allocations)
+                    .into_actor(self),
+            );
         }
-        ctx.spawn(connections(clients.clone(), open.tcp, None, most).into_actor(self));
-        ctx.spawn(datagrams(clients.clone(), open.udp).into_actor(self));
-        ctx.spawn(ports(clients.clone(), new).into_actor(self));
-        ctx.run_interval(EXPIRY_INTERVAL, move |_, _| clients.pass(now()));
+        ctx.spawn(
+            accept_connections(clients.clone(), open.tcp, None, max_allocations).into_actor(self),
+        );
+        ctx.spawn(receive_datagrams(clients.clone(), open.udp).into_actor(self));
+        ctx.spawn(receive_from_peers(clients.clone(), to_read).into_actor(self));
+        ctx.run_interval(EXPIRY_INTERVAL, move |_, _| clients.advance(now()));
     }
 }

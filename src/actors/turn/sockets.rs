@@ -1,14 +1,15 @@
-//! Where the server listens: bound before anything starts, so that a taken port is told at once.
+//! The listening sockets, bound before anything starts, so that a port conflict is reported at
+//! once.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::config::TurnConfig;
 
-/// A burst of media of many clients must fit.
-const BUFFER: usize = 4 << 20;
+/// Socket buffer size in bytes; it must hold a burst of media of many clients.
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 
-/// The sockets; every incarnation of the server uses duplicates of them.
+/// The listening sockets; every incarnation of the server uses duplicates of them.
 pub struct TurnSockets {
     udp: UdpSocket,
     tcp: TcpListener,
@@ -23,12 +24,12 @@ pub(super) struct RegisteredSockets {
 }
 
 impl TurnSockets {
-    /// Binds them.
+    /// Binds the sockets.
     ///
     /// # Errors
-    /// Which address cannot be used, why, and what to do, in words.
+    /// A message that states which address cannot be used, why, and what to do.
     pub fn bind(config: &TurnConfig, tls: bool) -> Result<Self, String> {
-        let told = |setting: &'static str, port: u16| {
+        let listen_error = |setting: &'static str, port: u16| {
             move |error: io::Error| {
                 let hint = match error.kind() {
                     io::ErrorKind::AddrInUse => format!(
@@ -44,11 +45,11 @@ impl TurnSockets {
                 format!("TURN cannot listen on {address}: {error}{hint}")
             }
         };
-        let (udp, tcp) = pair(config).map_err(told("turn.port", config.port))?;
+        let (udp, tcp) = bind_pair(config).map_err(listen_error("turn.port", config.port))?;
         let tls = tls
-            .then(|| listener(SocketAddr::new(config.bind, config.tls_port)))
+            .then(|| bind_tcp(SocketAddr::new(config.bind, config.tls_port)))
             .transpose()
-            .map_err(told("turn.tls_port", config.tls_port))?;
+            .map_err(listen_error("turn.tls_port", config.tls_port))?;
         Ok(Self { udp, tcp, tls })
     }
 
@@ -57,12 +58,12 @@ impl TurnSockets {
         self.udp.local_addr().map_or(0, |address| address.port())
     }
 
-    /// The port of TLS, if there is one.
+    /// The port of TLS, if it is enabled.
     pub fn tls_port(&self) -> Option<u16> {
         Some(self.tls.as_ref()?.local_addr().ok()?.port())
     }
 
-    /// Duplicates for one incarnation.
+    /// Duplicates the sockets for one incarnation.
     pub(super) fn open(&self) -> io::Result<RegisteredSockets> {
         let tls = self.tls.as_ref().map(TcpListener::try_clone).transpose()?;
         Ok(RegisteredSockets {
@@ -73,31 +74,33 @@ impl TurnSockets {
     }
 }
 
-/// UDP and TCP on one port; with port 0 on the first that is free for both.
-fn pair(config: &TurnConfig) -> io::Result<(UdpSocket, TcpListener)> {
-    let mut tries = 0;
+/// Binds UDP and TCP to one port; with port 0, to the first one that is free for both.
+fn bind_pair(config: &TurnConfig) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut attempts = 0;
     loop {
-        let udp = datagrams(SocketAddr::new(config.bind, config.port))?;
-        tries += 1;
-        match listener(udp.local_addr()?) {
+        let udp = bind_udp(SocketAddr::new(config.bind, config.port))?;
+        attempts += 1;
+        match bind_tcp(udp.local_addr()?) {
             Err(error)
-                if config.port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 64 => {}
+                if config.port == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && attempts < 64 => {}
             tcp => return Ok((udp, tcp?)),
         }
     }
 }
 
-fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
-    socket.set_recv_buffer_size(BUFFER)?;
-    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
     socket.set_reuse_address(true)?; // a restart must not wait for old connections
@@ -119,8 +122,8 @@ mod tests {
         let first = TurnSockets::bind(&config, false).unwrap();
         config.port = first.port();
 
-        let complaint = TurnSockets::bind(&config, false).err().unwrap();
+        let error = TurnSockets::bind(&config, false).err().unwrap();
 
-        assert!(complaint.contains("set turn.port") && complaint.contains("another program"));
+        assert!(error.contains("set turn.port") && error.contains("another program"));
     }
 }

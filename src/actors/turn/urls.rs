@@ -1,17 +1,17 @@
-//! Under which addresses clients find the server (RFC 7064, RFC 7065).
+//! The URLs under which clients reach the server (RFC 7064, RFC 7065).
 
 use std::net::IpAddr;
 
 use super::sockets::TurnSockets;
 use crate::config::Config;
 
-/// What `ice_servers` says of the embedded server.
+/// The URLs of the embedded server for `ice_servers`.
 pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &TurnSockets) -> Vec<String> {
-    let site = site(&config.http.public_url);
+    let public_host = host_of(&config.http.public_url);
     let host = if config.turn.public_host.is_empty() {
-        // One that others can reach, if there is one: a server at home knows itself as 127.0.0.1 too.
-        let outside = addresses.iter().find(|address| !address.is_loopback());
-        outside.or_else(|| addresses.first()).map_or_else(|| site.to_owned(), bracketed)
+        // Prefer an address that others can reach: a server at home also has 127.0.0.1.
+        let reachable = addresses.iter().find(|address| !address.is_loopback());
+        reachable.or_else(|| addresses.first()).map_or_else(|| public_host.to_owned(), bracketed)
     } else {
         config.turn.public_host.clone()
     };
@@ -22,8 +22,8 @@ pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &TurnSockets) -> Vec
         format!("turn:{host}:{port}?transport=tcp"),
     ];
     if let Some(port) = sockets.tls_port() {
-        // The certificate names the site.
-        let host = if config.turn.public_host.is_empty() { site } else { &host };
+        // The certificate is issued for the public host.
+        let host = if config.turn.public_host.is_empty() { public_host } else { &host };
         urls.push(format!("turns:{host}:{port}?transport=tcp"));
     }
     urls
@@ -37,9 +37,10 @@ fn bracketed(address: &IpAddr) -> String {
 }
 
 /// The host of a URL.
-fn site(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+fn host_of(url: &str) -> &str {
+    let authority_and_path =
+        url.split_once("://").map_or(url, |(_, authority_and_path)| authority_and_path);
+    let authority = authority_and_path.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         _ => authority,
@@ -58,7 +59,7 @@ mod tests {
             ("http://[::1]:8080", "[::1]"),
             ("http://[::1]", "[::1]"),
         ] {
-            assert_eq!(site(url), host);
+            assert_eq!(host_of(url), host);
         }
     }
 
@@ -71,10 +72,10 @@ mod tests {
         let port = sockets.port();
         assert_ne!(port, 0);
 
-        let told = urls(&config, &addresses, &sockets);
+        let advertised = urls(&config, &addresses, &sockets);
 
-        assert_eq!(told[0], format!("stun:192.0.2.7:{port}"));
-        assert_eq!(told[2], format!("turn:192.0.2.7:{port}?transport=tcp"));
+        assert_eq!(advertised[0], format!("stun:192.0.2.7:{port}"));
+        assert_eq!(advertised[2], format!("turn:192.0.2.7:{port}?transport=tcp"));
         config.turn.public_host = "turn.example".to_owned();
         assert_eq!(urls(&config, &addresses, &sockets)[0], format!("stun:turn.example:{port}"));
     }

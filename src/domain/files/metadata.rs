@@ -207,7 +207,7 @@ fn webp(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// GIF89a. Removes comments and application extensions (XMP among them) except the loop extension.
+/// `GIF89a`. Removes comments and application extensions (XMP among them) except the loop extension.
 fn gif(bytes: &[u8]) -> Option<Vec<u8>> {
     let color_table_bytes = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     let mut input = ChunkReader(bytes);

@@ -129,13 +129,15 @@ impl EngineIoSession {
                 };
                 match socket.send(command) {
                     Ok(()) => {}
-                    Err(SocketSendError::Slow) => self.close_with(CloseReason::Slow, ctx),
-                    Err(SocketSendError::Gone) => self.close_with(CloseReason::Lost, ctx),
+                    Err(SocketSendError::QueueFull) => {
+                        self.close_with(CloseReason::SlowConsumer, ctx)
+                    }
+                    Err(SocketSendError::Closed) => self.close_with(CloseReason::SessionLost, ctx),
                 }
             }
             EngineIoTransport::Polling(_) => {
                 if self.queue.len() >= self.gate.app().config.sessions.send_queue_capacity {
-                    return self.close_with(CloseReason::Slow, ctx);
+                    return self.close_with(CloseReason::SlowConsumer, ctx);
                 }
                 self.queue.push_back(packet);
                 self.flush(ctx);
@@ -152,7 +154,7 @@ impl EngineIoSession {
         }
         let Some(reply) = poll.take() else { return };
         if reply.is_closed() {
-            return self.close_with(CloseReason::Lost, ctx);
+            return self.close_with(CloseReason::SessionLost, ctx);
         }
         let mut body = String::new();
         let mut fenced = false;
@@ -180,7 +182,7 @@ impl EngineIoSession {
             // Only a fence: nothing to send, so the poll keeps waiting.
             *poll = Some(reply);
         } else if reply.send(Ok(body)).is_err() {
-            return self.close_with(CloseReason::Lost, ctx);
+            return self.close_with(CloseReason::SessionLost, ctx);
         }
         if fenced {
             self.gate.flushed();
@@ -200,7 +202,7 @@ impl EngineIoSession {
             ) => {
                 self.admit_packet(ctx);
             }
-            None => self.close_with(CloseReason::Garbled, ctx),
+            None => self.close_with(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -223,7 +225,7 @@ impl EngineIoSession {
             Some(SocketIoPacket::Ack) if self.connected => {
                 self.admit_packet(ctx);
             }
-            _ => self.close_with(CloseReason::Garbled, ctx),
+            _ => self.close_with(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -275,7 +277,7 @@ impl EngineIoSession {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
                     self.send_packet(format!("43{ack}{}", json!([{ "data": data }])), ctx);
                 }
-                self.send_packet(OutboundEvent::new(&event).socket_io(), ctx);
+                self.send_packet(OutboundEvent::new(&event).socket_io_frame(), ctx);
             }
             Err(error) => self.reply(ack, &Err(error), ctx),
         }
@@ -311,8 +313,8 @@ impl EngineIoSession {
         let is_final = matches!(
             reason,
             CloseReason::SignedOut
-                | CloseReason::TooMany
-                | CloseReason::Nameless
+                | CloseReason::TooManySessions
+                | CloseReason::NotAuthenticated
                 | CloseReason::Abuse
         );
         match &self.transport {
@@ -324,7 +326,7 @@ impl EngineIoSession {
                 socket.close(reason);
             }
             EngineIoTransport::Polling(_) => {
-                if reason == CloseReason::Slow {
+                if reason == CloseReason::SlowConsumer {
                     self.queue.clear();
                 }
                 if is_final && self.connected {
@@ -378,12 +380,12 @@ impl Actor for EngineIoSession {
         let config = self.gate.app().config.clone();
         ctx.run_interval(config.sessions.authenticate_timeout(), |session, ctx| {
             if session.gate.is_unauthenticated() {
-                session.close_with(CloseReason::Nameless, ctx);
+                session.close_with(CloseReason::NotAuthenticated, ctx);
             }
         });
         ctx.run_interval(config.sessions.ping_interval(), |session, ctx| {
             if session.unanswered_pings >= MAX_MISSED_PINGS {
-                return session.close_with(CloseReason::Silent, ctx);
+                return session.close_with(CloseReason::PingTimeout, ctx);
             }
             session.unanswered_pings += 1;
             session.send_packet("2", ctx);

@@ -58,13 +58,13 @@ impl Actor for EngineIoSocket {
         let socket = EngineIoSocketHandle { address: ctx.address() };
         let opened = SocketOpened { number: self.number, socket };
         if self.session.tell_control(opened).is_err() {
-            self.close_with(CloseReason::Lost, ctx);
+            self.close_with(CloseReason::SessionLost, ctx);
         }
         // The session sends pings and applies timeouts. Without a session nothing else would close
         // this socket.
         ctx.run_later(ATTACH_TIMEOUT, |socket, ctx| {
             if !socket.attached {
-                socket.close_with(CloseReason::Lost, ctx);
+                socket.close_with(CloseReason::SessionLost, ctx);
             }
         });
     }
@@ -98,10 +98,10 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
                 ctx.stop();
             }
             Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
-                self.close_with(CloseReason::Garbled, ctx);
+                self.close_with(CloseReason::InvalidFrame, ctx);
             }
             Err(ws::ProtocolError::Overflow) => self.close_with(CloseReason::TooLarge, ctx),
-            Err(_) => self.close_with(CloseReason::Garbled, ctx),
+            Err(_) => self.close_with(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -151,8 +151,8 @@ impl EngineIoSocketHandle {
     /// Sends without waiting.
     pub(super) fn send(&self, command: EngineIoSocketCommand) -> Result<(), SocketSendError> {
         self.address.try_send(command).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
-            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::QueueFull,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Closed,
         })
     }
 
@@ -169,6 +169,6 @@ impl EngineIoSocketHandle {
 /// The session may have ended without closing, or may never have received the handle.
 impl Drop for EngineIoSocketHandle {
     fn drop(&mut self) {
-        self.close(CloseReason::Lost);
+        self.close(CloseReason::SessionLost);
     }
 }

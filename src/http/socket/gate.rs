@@ -128,15 +128,15 @@ impl SocketGate {
                 queued.push_back((id, event));
                 FrameAction::Wait
             }
-            AuthState::Checking(_) => self.reject(id, Arc::new(RequestError::TooManyInFlight)),
+            AuthState::Checking(_) => self.reject(id, Arc::new(RequestError::InFlightLimitReached)),
             AuthState::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
-                FrameAction::Reply(id, Err(Arc::new(RequestError::Again)))
+                FrameAction::Reply(id, Err(Arc::new(RequestError::AlreadyAuthenticated)))
             }
             AuthState::Open(session) => {
                 if session.request(id, event) {
                     FrameAction::Wait
                 } else {
-                    FrameAction::Close(CloseReason::Lost)
+                    FrameAction::Close(CloseReason::SessionLost)
                 }
             }
         }
@@ -184,7 +184,7 @@ impl SocketGate {
             let account_error = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
             let call_error =
                 |e: calls::CallError| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let call_domain = &app.sessions.calls.deeds;
+            let call_domain = &app.sessions.calls.domain;
             let permit = app.sockets.admit().await;
             let _permit =
                 permit.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;

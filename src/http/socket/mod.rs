@@ -33,7 +33,7 @@ pub type Engines = DynamicSupervisor<EngineIoSession>;
 
 /// Closes all Engine.IO sessions because the node is draining.
 pub fn close_all(engines: &Engines) {
-    for engine in engines.refs() {
+    for engine in engines.children() {
         let _ = engine.tell_control(engine_io::NodeDraining); // the session may have ended
     }
 }

@@ -65,7 +65,7 @@ impl WebSocketConnection {
                 if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
                     ctx.text(json!({ "reply": id, "data": data }).to_string());
                 }
-                ctx.text(OutboundEvent::new(&event).plain());
+                ctx.text(OutboundEvent::new(&event).websocket_frame());
             }
             Err(error) => ctx.text(reply(id, &Err(error))),
         }
@@ -103,7 +103,7 @@ impl WebSocketConnection {
         if last && let Some(message) = self.fragments.take() {
             match String::from_utf8(message) {
                 Ok(text) => self.on_text(&text, ctx),
-                Err(_) => self.close_with(CloseReason::Garbled, ctx),
+                Err(_) => self.close_with(CloseReason::InvalidFrame, ctx),
             }
         }
     }
@@ -143,7 +143,7 @@ impl WebSocketConnection {
                 ctx.stop();
             }
             Err(ws::ProtocolError::Overflow) => self.close_with(CloseReason::TooLarge, ctx),
-            Err(_) => self.close_with(CloseReason::Garbled, ctx),
+            Err(_) => self.close_with(CloseReason::InvalidFrame, ctx),
         }
     }
 }
@@ -161,12 +161,12 @@ impl Actor for WebSocketConnection {
         ctx.set_mailbox_capacity(config.send_queue_capacity);
         ctx.run_interval(config.authenticate_timeout(), |socket, ctx| {
             if socket.gate.is_unauthenticated() {
-                socket.close_with(CloseReason::Nameless, ctx);
+                socket.close_with(CloseReason::NotAuthenticated, ctx);
             }
         });
         ctx.run_interval(config.ping_interval(), |socket, ctx| {
             if socket.unanswered_pings >= 2 {
-                return socket.close_with(CloseReason::Silent, ctx);
+                return socket.close_with(CloseReason::PingTimeout, ctx);
             }
             socket.unanswered_pings += 1;
             ctx.ping(b"");
@@ -178,7 +178,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnecti
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.on_frame(frame, ctx)));
         if outcome.is_err() {
-            self.close_with(CloseReason::Lost, ctx);
+            self.close_with(CloseReason::SessionLost, ctx);
         }
     }
 
@@ -199,9 +199,9 @@ impl Handler<WebSocketCommand> for WebSocketConnection {
             return;
         }
         match command {
-            SocketCommand::Event(event) => ctx.text(event.plain()),
-            SocketCommand::Reply { id, answer } => ctx.text(reply(id, &answer)),
-            SocketCommand::Fence => self.gate.flushed(),
+            SocketCommand::Event(event) => ctx.text(event.websocket_frame()),
+            SocketCommand::Reply { id, result: answer } => ctx.text(reply(id, &answer)),
+            SocketCommand::FlushMarker => self.gate.flushed(),
             SocketCommand::Close(reason) => self.close_with(reason, ctx),
         }
     }
@@ -214,8 +214,8 @@ fn socket_handle(ctx: &Context) -> SocketHandle {
     let closer = address.clone();
     let send = move |command| {
         address.try_send(WebSocketCommand(command)).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
-            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::QueueFull,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Closed,
         })
     };
     SocketHandle::new(send, move |reason| {

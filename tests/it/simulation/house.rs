@@ -41,7 +41,7 @@ fn name(key: &str) -> String {
 
 impl House {
     pub fn me(&self) -> NodeId {
-        self.0.neighbours.me()
+        self.0.neighbours.local_node()
     }
 
     /// Writes a word down where the call lives.
@@ -52,7 +52,7 @@ impl House {
         let Ok(held) = self.0.leases.owner_of(&say.key).await else { return Said::Moved };
         if let Some(held) = held
             && held.owner != self.me()
-            && self.0.neighbours.lives(held.owner)
+            && self.0.neighbours.is_live(held.owner)
         {
             return self.pass_on(held.owner, &say, passed_on).await;
         }
@@ -122,7 +122,7 @@ impl House {
     }
 
     async fn died(&self, node: NodeId) {
-        self.0.neighbours.forget(node);
+        self.0.neighbours.remove(node);
         let Ok(orphans) = self.0.leases.orphaned_leases("call/").await else { return };
         for (key, _) in orphans.into_iter().filter(|(_, held)| held.owner == node) {
             self.take_over(&key).await;
@@ -131,7 +131,7 @@ impl House {
 
     /// In the order of their paths, so that a seed repeats.
     pub fn rooms(&self) -> Vec<ActorRef<Room>> {
-        let mut rooms = self.0.rooms.refs();
+        let mut rooms = self.0.rooms.children();
         rooms.sort_by(|a, b| a.path().cmp(b.path()));
         rooms
     }
@@ -202,15 +202,15 @@ impl NodeServices for House {
         Box::pin(self.died(node))
     }
 
-    fn all_there(&self, _: NodeId, _: Vec<RemoteCallSummary>) {}
+    fn set_remote_calls(&self, _: NodeId, _: Vec<RemoteCallSummary>) {}
 
-    fn changed_there(&self, _: NodeId, _: NodeStateChange) {}
+    fn on_remote_change(&self, _: NodeId, _: NodeStateChange) {}
 
     fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
-    fn lost(&self, _: SessionId) {}
+    fn on_session_lost(&self, _: SessionId) {}
 
     fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))

@@ -88,8 +88,8 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     }));
     let parts = membership::MembershipDeps {
         leases: leases.clone(),
-        neighbours: neighbours.clone(),
-        residents: Arc::new(house.clone()),
+        peer_nodes: neighbours.clone(),
+        services: Arc::new(house.clone()),
     };
     let membership = child("membership", move |_| Membership::new(parts.clone()));
     let member = membership.handle();
@@ -108,7 +108,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         tokio::time::sleep(SIGN).await;
     }
     let options =
-        LaunchOptions { entropy: chance, clock: clock.clone(), ..LaunchOptions::one_thread() };
+        LaunchOptions { random: chance, clock: clock.clone(), ..LaunchOptions::one_thread() };
     let root = supervisor("node", Strategy::RestForOne).with(rooms).with(membership);
     let living = launch(root, options).await?;
     let mut people = BTreeSet::new();
@@ -131,7 +131,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
                     if !here {
                         people.remove(&user);
                     }
-                    neighbours.is_here(user, here);
+                    neighbours.set_connected(user, here);
                     shared.are_here(host, &people);
                 }
                 Command::Report => {

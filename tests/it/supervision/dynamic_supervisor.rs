@@ -23,14 +23,17 @@ fn child_is_found_by_name_until_stopped() {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 4)).await;
         let anna = sessions.start("anna", make(&script)).await.unwrap();
-        assert_eq!(sessions.start("anna", make(&script)).await.err(), Some(StartChildError::Taken));
+        assert_eq!(
+            sessions.start("anna", make(&script)).await.err(),
+            Some(StartChildError::NameTaken)
+        );
         assert_eq!(
             sessions.start("a/b", make(&script)).await.err(),
-            Some(StartChildError::BadName)
+            Some(StartChildError::InvalidName)
         );
         sessions.start("ben", make(&script)).await.unwrap();
         assert_eq!(sessions.get("anna"), Some(anna.clone()));
-        assert_eq!((sessions.len(), sessions.refs().len()), (2, 2));
+        assert_eq!((sessions.len(), sessions.children().len()), (2, 2));
         assert!(anna.path().starts_with("/node/sessions/") && anna.path().ends_with("/anna"));
         sessions.stop("anna").await.unwrap();
 
@@ -42,7 +45,7 @@ fn child_is_found_by_name_until_stopped() {
         assert!(sessions.is_empty());
         assert_eq!(
             sessions.start("carl", make(&script)).await.err(),
-            Some(StartChildError::Closed)
+            Some(StartChildError::NotRunning)
         );
     });
 }
@@ -148,7 +151,7 @@ fn dynamic_children_stop_in_parallel_within_deadline() {
         let names: Vec<_> = (0..300).map(|n| n.to_string()).collect();
         let started = join_all(names.iter().map(|name| sessions.start(name, make(&script)))).await;
         assert!(started.iter().all(Result::is_ok));
-        for child in sessions.refs() {
+        for child in sessions.children() {
             child.ask(Refuse(1000)).await.unwrap();
         }
         let began = tokio::time::Instant::now();

@@ -58,7 +58,7 @@ fn recipient_accepts_only_its_message_type() {
         let (living, to_a) = one(8).await;
         let listener: Recipient<Count> = to_a.recipient();
         listener.tell(Count).unwrap();
-        listener.clone().insist(Count).unwrap();
+        listener.clone().tell_control(Count).unwrap();
 
         assert_eq!(to_a.ask(Count).await, Ok(3));
         end(living).await;

@@ -162,13 +162,13 @@ fn spec_with_bad_name_or_unknown_pool_is_rejected() {
             .with(puppet("a", &script));
         let spec = supervisor("node", Strategy::OneForOne).with(twins);
         let error = launch(spec, LaunchOptions::one_thread()).await.err();
-        assert_eq!(error, Some(LaunchError::BadName("a".into())));
+        assert_eq!(error, Some(LaunchError::InvalidName("a".into())));
     });
     with_threads(async {
         let lost = puppet("lost", &Script::default()).on_threads(ThreadAffinity::Pool("nowhere"));
         let spec = supervisor("node", Strategy::OneForOne).with(lost);
         let error = launch(spec, LaunchOptions::threads(1)).await.err();
-        assert_eq!(error, Some(LaunchError::NoSuchPlace(ThreadAffinity::Pool("nowhere"))));
+        assert_eq!(error, Some(LaunchError::PoolNotFound(ThreadAffinity::Pool("nowhere"))));
     });
 }
 

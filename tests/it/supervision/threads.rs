@@ -7,12 +7,12 @@ use super::*;
 
 fn quick() -> LaunchOptions {
     let patience = WatchdogThresholds {
-        warn: Duration::from_millis(30),
-        give_up: Duration::from_secs(600),
-        despair: Duration::from_secs(600),
+        warn_after: Duration::from_millis(30),
+        replace_after: Duration::from_secs(600),
+        unrecoverable_after: Duration::from_secs(600),
         ..WatchdogThresholds::default()
     };
-    LaunchOptions { patience, ..LaunchOptions::threads(1) }
+    LaunchOptions { watchdog: patience, ..LaunchOptions::threads(1) }
 }
 
 fn two(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>, ActorRef<Puppet>) {
@@ -25,7 +25,7 @@ fn two(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>, ActorRef<Puppet>) 
 fn tree_runs_on_its_own_threads() {
     with_threads(async {
         let script = Script::default();
-        let here = puppet("here", &script).on_threads(ThreadAffinity::Here);
+        let here = puppet("here", &script).on_threads(ThreadAffinity::LaunchThread);
         let media = puppet("media", &script).on_threads(ThreadAffinity::Thread("media", 3));
         let (to_here, to_media) = (here.handle(), media.handle());
         let spec = supervisor("node", Strategy::OneForOne).with(here).with(media);
@@ -105,12 +105,12 @@ fn stuck_thread_is_replaced_and_mailboxes_survive() {
         let called: Arc<Mutex<Vec<StuckActor>>> = Arc::default();
         let calls = Arc::clone(&called);
         let patience = WatchdogThresholds {
-            warn: Duration::from_millis(30),
-            give_up: Duration::from_millis(100),
-            despair: Duration::from_millis(300),
-            last_resort: Arc::new(move |stuck| calls.lock().unwrap().push(stuck)),
+            warn_after: Duration::from_millis(30),
+            replace_after: Duration::from_millis(100),
+            unrecoverable_after: Duration::from_millis(300),
+            on_unrecoverable: Arc::new(move |stuck| calls.lock().unwrap().push(stuck)),
         };
-        let options = LaunchOptions { patience, ..LaunchOptions::threads(1) };
+        let options = LaunchOptions { watchdog: patience, ..LaunchOptions::threads(1) };
         let living = launch(spec, options).await.unwrap();
         let tree = living.tree();
         let (release, hold) = mpsc::channel();
@@ -124,7 +124,7 @@ fn stuck_thread_is_replaced_and_mailboxes_survive() {
         until("the last resort is called", || !called.lock().unwrap().is_empty()).await;
         let stuck = called.lock().unwrap()[0].clone();
         assert_eq!(stuck.path, "/node/a");
-        assert!(stuck.message.ends_with("Hold") && stuck.lasts >= Duration::from_millis(300));
+        assert!(stuck.message.ends_with("Hold") && stuck.blocked_for >= Duration::from_millis(300));
 
         // The old thread comes back at last: its orphan disturbs nobody.
         drop(release);

@@ -1,4 +1,4 @@
-//! The place of a call that is about to begin.
+//! The reservation of a call that is about to start.
 
 use base::ids::{CallId, ConversationId};
 
@@ -6,45 +6,45 @@ use super::super::room::CallRoom;
 use super::CallIndex;
 use crate::actors::supervision::ActorRef;
 
-/// A place on the board for a call that is about to begin. Let go of before the room lives, it is
-/// free again: whoever asked for the call may go away at any time.
+/// An entry in the call index for a call that is about to start. Dropping it before the room runs
+/// frees the entry: the request that starts the call may be cancelled at any time.
 pub(in crate::actors::calls) struct CallReservation {
-    board: CallIndex,
+    call_index: CallIndex,
     id: CallId,
-    begun: bool,
+    is_started: bool,
 }
 
 impl CallReservation {
-    pub(super) const fn new(board: CallIndex, id: CallId) -> Self {
-        Self { board, id, begun: false }
+    pub(super) const fn new(call_index: CallIndex, id: CallId) -> Self {
+        Self { call_index, id, is_started: false }
     }
 
-    /// Which call it is for.
+    /// Id of the reserved call.
     pub(in crate::actors::calls) const fn id(&self) -> CallId {
         self.id
     }
 
-    /// It is not a new call that begins, but this one that goes on.
+    /// Changes the id: it is not a new call that starts, but an existing one that continues.
     pub(in crate::actors::calls) fn rename(
         &mut self,
         id: CallId,
         conversation: Option<ConversationId>,
     ) {
-        self.board.rename(self.id, id, conversation);
+        self.call_index.rename(self.id, id, conversation);
         self.id = id;
     }
 
-    /// The room lives.
-    pub(in crate::actors::calls) fn begun(mut self, room: ActorRef<CallRoom>) {
-        self.begun = true;
-        self.board.begun(self.id, Ok(room));
+    /// Publishes the running room.
+    pub(in crate::actors::calls) fn start(mut self, room: ActorRef<CallRoom>) {
+        self.is_started = true;
+        self.call_index.set_room(self.id, Ok(room));
     }
 }
 
 impl Drop for CallReservation {
     fn drop(&mut self) {
-        if !self.begun {
-            self.board.begun(self.id, Err(()));
+        if !self.is_started {
+            self.call_index.set_room(self.id, Err(()));
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How many calls there may be, and by whom.
+//! Limits on the number of calls, per node and per user.
 
 use super::*;
 
-fn board() -> CallIndex {
+fn call_index() -> CallIndex {
     let bus = crate::cluster::InProcessBus::default().connect(NodeId::new());
     CallIndex::new(PeerNodes::new(Arc::new(bus)))
 }
@@ -13,9 +13,9 @@ fn name(name: &str) -> Key {
 
 #[test]
 fn dropped_call_reservation_frees_name_and_slot() {
-    let (board, ann) = (board(), UserId::new());
-    let most = CallLimits { all: 1, per_person: 1 };
-    let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
+    let (call_index, ann) = (call_index(), UserId::new());
+    let limits = CallLimits { all: 1, per_person: 1 };
+    let reserve = |key| call_index.reserve(CallId::new(), key, Some(ann), None, limits);
     let first = reserve(name("standup"));
     assert!(first.is_ok());
     assert!(matches!(reserve(name("standup")), Err(Ok(_))));
@@ -27,37 +27,37 @@ fn dropped_call_reservation_frees_name_and_slot() {
 
 #[tokio::test]
 async fn waiter_on_dropped_reservation_gets_moved_error() {
-    let board = board();
-    let most = CallLimits { all: 1, per_person: 1 };
-    let place = board.reserve(CallId::new(), name("standup"), None, None, most);
-    let found = board.by_key(&name("standup")).expect("it is about to begin");
-    drop(place);
+    let call_index = call_index();
+    let limits = CallLimits { all: 1, per_person: 1 };
+    let reservation = call_index.reserve(CallId::new(), name("standup"), None, None, limits);
+    let located = call_index.by_key(&name("standup")).expect("the call is reserved");
+    drop(reservation);
 
-    assert!(matches!(found.room().await, Err(CallError::Migrating)));
+    assert!(matches!(located.room().await, Err(CallError::Migrating)));
 }
 
 #[test]
 fn per_user_call_limit_is_enforced() {
-    let (board, ann, bob) = (board(), UserId::new(), UserId::new());
-    let most = CallLimits { all: 10, per_person: 2 };
-    let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
+    let (call_index, ann, bob) = (call_index(), UserId::new(), UserId::new());
+    let limits = CallLimits { all: 10, per_person: 2 };
+    let reserve = |key, by| call_index.reserve(CallId::new(), key, Some(by), None, limits);
     let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
     assert!(first.is_ok() && second.is_ok());
     assert!(matches!(reserve(name("c"), ann), Err(Err(CallError::UserLimitReached))));
     let others = reserve(name("c"), bob);
-    assert!(others.is_ok(), "others may");
-    assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
+    assert!(others.is_ok(), "another user is below the limit");
+    assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "the existing call is found");
     drop(first);
 
-    assert!(reserve(name("d"), ann).is_ok(), "one of hers is over");
+    assert!(reserve(name("d"), ann).is_ok(), "one of her calls was dropped");
 }
 
 #[test]
 fn closed_call_registry_rejects_new_calls() {
-    let (board, ann) = (board(), UserId::new());
-    let most = CallLimits { all: 10, per_person: 2 };
-    board.close();
+    let (call_index, ann) = (call_index(), UserId::new());
+    let limits = CallLimits { all: 10, per_person: 2 };
+    call_index.close();
 
-    let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);
+    let late = call_index.reserve(CallId::new(), name("late"), Some(ann), None, limits);
     assert!(matches!(late, Err(Err(CallError::Unavailable))));
 }

@@ -1,4 +1,4 @@
-//! What a room is made of, now and after any restart; when it goes, the call is over.
+//! What a room is built from, at its start and after a restart; dropping it ends the call.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::CallService as Way;
+use super::super::CallService;
 use super::super::call_index::CallIndex;
 use crate::actors::media;
 use crate::actors::peer_nodes::PeerNodes;
@@ -16,61 +16,65 @@ use crate::domain::calls::{CallDomain, CallState, EventTarget};
 use crate::protocol::calls::CallEndReason;
 use crate::protocol::server::{CallServerEvent, ServerEvent};
 
-/// That a call is this node's.
+/// The ownership of a call by this node.
 pub(in crate::actors::calls) struct RoomOwnership {
-    /// Under which key that is written in the directory.
+    /// Key in the ownership directory.
     pub(in crate::actors::calls) key: String,
-    /// Which of its owners this node is.
+    /// Epoch of this ownership.
     pub(in crate::actors::calls) epoch: u64,
-    /// What a write must carry, where others could write as well.
+    /// The fencing token that a write must carry, if other nodes could write as well.
     pub(in crate::actors::calls) fence: Option<FencingToken>,
-    /// The directory.
+    /// The ownership directory.
     pub(in crate::actors::calls) directory: Arc<dyn OwnershipDirectory>,
 }
 
-/// Shared by all lives of a room.
+/// Shared by all incarnations of a room.
 pub(in crate::actors::calls) struct RoomContext {
-    pub(super) deeds: CallDomain,
-    pub(super) switchboard: EventRouter,
-    pub(super) neighbours: PeerNodes,
-    pub(super) board: CallIndex,
+    pub(super) domain: CallDomain,
+    pub(super) event_router: EventRouter,
+    pub(super) peer_nodes: PeerNodes,
+    pub(super) call_index: CallIndex,
     pub(super) media: media::MediaServiceConfig,
-    pub(super) hold: RoomOwnership,
-    /// The call goes on at another node: its end is not this room's.
-    gone: AtomicBool,
+    pub(super) ownership: RoomOwnership,
+    /// The call continues on another node, so its end is not this room's to report.
+    handed_off: AtomicBool,
     call: Mutex<CallState>,
     permits: Mutex<HashMap<u32, OwnedSemaphorePermit>>,
 }
 
 impl RoomContext {
-    pub(in crate::actors::calls) fn new(way: &Way, hold: RoomOwnership, call: CallState) -> Self {
+    pub(in crate::actors::calls) fn new(
+        service: &CallService,
+        ownership: RoomOwnership,
+        call: CallState,
+    ) -> Self {
         Self {
-            deeds: way.deeds.clone(),
-            switchboard: way.switchboard.clone(),
-            neighbours: way.neighbours.clone(),
-            board: way.board.clone(),
-            media: way.media.clone(),
-            hold,
-            gone: AtomicBool::new(false),
+            domain: service.domain.clone(),
+            event_router: service.event_router.clone(),
+            peer_nodes: service.peer_nodes.clone(),
+            call_index: service.call_index.clone(),
+            media: service.media.clone(),
+            ownership,
+            handed_off: AtomicBool::new(false),
             call: Mutex::new(call),
             permits: Mutex::default(),
         }
     }
 
-    /// Whether the call goes on at another node.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
+    /// Whether the call continues on another node.
+    pub(super) fn is_handed_off(&self) -> bool {
+        self.handed_off.load(Ordering::Acquire)
     }
 
-    /// Whether the call is surely still this node's.
+    /// Whether this node surely still owns the call.
     pub(super) fn owns_lease(&self) -> bool {
-        !self.is_gone() && self.hold.directory.lease_is_valid()
+        !self.is_handed_off() && self.ownership.directory.lease_is_valid()
     }
 
-    /// The call goes on at another node.
+    /// Gives up the call, which continues on another node.
     pub(super) fn relinquish(&self) {
-        self.gone.store(true, Ordering::Release);
-        self.board.remove(self.recall().id());
+        self.handed_off.store(true, Ordering::Release);
+        self.call_index.remove(self.stored_call().id());
     }
 
     fn call(&self) -> MutexGuard<'_, CallState> {
@@ -81,49 +85,54 @@ impl RoomContext {
         self.permits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The call after its last whole step.
-    pub(super) fn recall(&self) -> CallState {
+    /// The call after its last complete step.
+    pub(super) fn stored_call(&self) -> CallState {
         self.call().clone()
     }
 
-    /// The call after another whole step.
-    pub(super) fn remember(&self, call: &CallState) {
+    /// Stores the call after a complete step.
+    pub(super) fn store_call(&self, call: &CallState) {
         *self.call() = call.clone();
     }
 
-    /// A participant's place among all devices in calls.
-    pub(super) fn keep(&self, number: u32, permit: OwnedSemaphorePermit) {
+    /// Keeps the permit of a participant.
+    pub(super) fn keep_permit(&self, number: u32, permit: OwnedSemaphorePermit) {
         self.permits().insert(number, permit);
     }
 
-    /// The participant is out.
-    pub(super) fn free(&self, number: u32) {
+    /// Releases the permit of a participant who has left.
+    pub(super) fn release_permit(&self, number: u32) {
         self.permits().remove(&number);
     }
 
-    /// Tells whoever is to hear it.
-    pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
-        let event = OutboundEvent::new(&ServerEvent::Call(news));
+    /// Sends an event to its target.
+    pub(super) fn publish(&self, to: &EventTarget, event: CallServerEvent) {
+        let event = OutboundEvent::new(&ServerEvent::Call(event));
         match to {
-            EventTarget::Users(people) => self.switchboard.publish(people, &event),
-            EventTarget::Participant(seat) => {
-                self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
+            EventTarget::Users(people) => self.event_router.publish(people, &event),
+            EventTarget::Participant(location) => {
+                self.event_router.send_to_session(
+                    location.node,
+                    location.user,
+                    location.session,
+                    &event,
+                );
             }
         }
     }
 }
 
-/// The room was stopped, or failed too often: nobody must wait for it. History is closed by
-/// housekeeping, which sees that the call is not on the board.
+/// The room was stopped, or exceeded its restart intensity: nobody must wait for it. The scheduler
+/// closes the call in the history, as it is no longer in the call index.
 impl Drop for RoomContext {
     fn drop(&mut self) {
-        let mut call = self.recall();
-        if call.ended().is_none() && !self.is_gone() {
-            call.take_events(); // of a call that did not come to life: nobody heard of it
+        let mut call = self.stored_call();
+        if call.ended().is_none() && !self.is_handed_off() {
+            call.take_events(); // of a call that did not start: they were never announced
             call.end(CallEndReason::Failed);
-            self.board.remove(call.id());
-            for (to, news) in call.take_events() {
-                self.tell(&to, news);
+            self.call_index.remove(call.id());
+            for (to, event) in call.take_events() {
+                self.publish(&to, event);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A room's stage: the part of a call that forwards media, on the thread on which the room lives.
+//! The SFU room of a call: media forwarding on the thread on which the room runs.
 
 use std::any::Any;
 
@@ -21,71 +21,72 @@ use crate::telemetry::metrics::{
     CALL_ROUND_TRIP_SECONDS,
 };
 
-/// A place for media; gone when it is dropped.
+/// An SFU room; removed when it is dropped.
 pub(super) type MediaSession = HostedRoomGuard;
 
-/// What happened on the stage.
+/// Events of the SFU room.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct MediaEvents(Vec<RoomEvent>);
 
-/// The stage has failed: what the panic said.
+/// The SFU room has panicked, with this payload.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct MediaFailed(Box<dyn Any + Send>);
 
 impl CallRoom {
-    /// Builds a stage and takes everybody onto it.
+    /// Creates the SFU room and adds all participants to it.
     pub(super) fn start_sfu(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let myself = ctx.self_ref();
-        let ears = move |heard| {
-            // A room that is gone has no ears, and its stage goes with it.
-            let _ = match heard {
-                RoomNotice::Events(events) => myself.tell_control(MediaEvents(events)),
-                RoomNotice::Failed(panic) => myself.tell_control(MediaFailed(panic)),
+        let room_ref = ctx.self_ref();
+        let on_notice = move |notice| {
+            // If the room has ended, its SFU room ends with it.
+            let _ = match notice {
+                RoomNotice::Events(events) => room_ref.tell_control(MediaEvents(events)),
+                RoomNotice::Failed(panic) => room_ref.tell_control(MediaFailed(panic)),
             };
         };
-        let stage = HostedRoomGuard::new(&self.seed.media, ears);
+        let sfu_room = HostedRoomGuard::new(&self.context.media, on_notice);
         for (number, who) in self.call.participants() {
-            stage.with(|room, now| {
+            sfu_room.with(|room, now| {
                 room.join(now, ParticipantId(number));
                 room.set_muted(now, ParticipantId(number), MediaKind::Audio, !who.audio);
             });
         }
-        self.stage = Some(stage);
+        self.sfu_room = Some(sfu_room);
     }
 
-    pub(super) fn enter(&self, number: u32) {
-        if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.join(now, ParticipantId(number)));
+    pub(super) fn add_to_sfu(&self, number: u32) {
+        if let Some(sfu_room) = &self.sfu_room {
+            sfu_room.with(|room, now| room.join(now, ParticipantId(number)));
         }
     }
 
-    pub(super) fn exit(&self, number: u32) {
-        if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.leave(now, ParticipantId(number)));
+    pub(super) fn remove_from_sfu(&self, number: u32) {
+        if let Some(sfu_room) = &self.sfu_room {
+            sfu_room.with(|room, now| room.leave(now, ParticipantId(number)));
         }
     }
 
-    pub(super) fn switch(&self, number: u32, what: wire::CallMedia, on: bool) {
-        let kind = match what {
+    pub(super) fn set_media_enabled(&self, number: u32, command: wire::CallMedia, on: bool) {
+        let kind = match command {
             wire::CallMedia::Audio => MediaKind::Audio,
             wire::CallMedia::Video => MediaKind::Video,
         };
-        if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.set_muted(now, ParticipantId(number), kind, !on));
+        if let Some(sfu_room) = &self.sfu_room {
+            sfu_room.with(|room, now| room.set_muted(now, ParticipantId(number), kind, !on));
         }
     }
 
-    /// Answers an offer to the server. In a call between two devices it asks for the server.
+    /// Answers an offer to the server. In a call between two devices this is the request to switch
+    /// to the SFU.
     pub(super) fn answer_offer(
         &mut self,
         number: u32,
-        seat: Seat,
+        location: Seat,
         offer: wire::OfferRequest,
     ) -> Result<(), CallError> {
         let receive = offer.receive.into_iter().map(|(mid, track)| {
-            Ok((mid, self.track_number(&track).ok_or(CallError::TrackNotFound)?))
+            Ok((mid, self.parse_track_id(&track).ok_or(CallError::TrackNotFound)?))
         });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
@@ -101,12 +102,12 @@ impl CallRoom {
             publish: publish.collect(),
             receive: receive.collect::<Result<_, CallError>>()?,
         };
-        let stage = self.stage()?;
-        if !stage.is_reachable() {
+        let sfu_room = self.sfu_room()?;
+        if !sfu_room.is_reachable() {
             return Err(CallError::Unavailable);
         }
-        let answer = stage.with(|room, now| room.offer(now, ParticipantId(number), &offer));
-        let sdp = answer.map_err(|error| match error {
+        let reply = sfu_room.with(|room, now| room.offer(now, ParticipantId(number), &offer));
+        let sdp = reply.map_err(|error| match error {
             OfferError::InvalidDescription(why) => CallError::InvalidOffer(why.into()),
             OfferError::ParticipantNotFound => CallError::NotInCall,
             OfferError::TrackNotFound(_) => CallError::TrackNotFound,
@@ -115,51 +116,57 @@ impl CallRoom {
             }
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
-        let answer = wire::ServerAnswer { call_id, epoch, sdp };
-        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::ServerAnswer(answer));
+        let reply = wire::ServerAnswer { call_id, epoch, sdp };
+        self.context
+            .publish(&EventTarget::Participant(location), CallServerEvent::ServerAnswer(reply));
         Ok(())
     }
 
-    /// The most that a participant wants of a track.
-    pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), CallError> {
+    /// Sets the highest layer that a participant wants to receive of a track.
+    pub(super) fn set_layer_limit(
+        &self,
+        session: SessionId,
+        set: &wire::SetLayer,
+    ) -> Result<(), CallError> {
         let number = self.call.participant_with_session(session).ok_or(CallError::NotInCall)?;
-        let track = self.track_number(&set.track_id).ok_or(CallError::TrackNotFound)?;
+        let track = self.parse_track_id(&set.track_id).ok_or(CallError::TrackNotFound)?;
         let limit = match set.max {
             wire::RequestedLayer::High => LayerLimit::UpTo(SimulcastLayer::High),
             wire::RequestedLayer::Medium => LayerLimit::UpTo(SimulcastLayer::Medium),
             wire::RequestedLayer::Low => LayerLimit::UpTo(SimulcastLayer::Low),
             wire::RequestedLayer::Off => LayerLimit::Off,
         };
-        let stage = self.stage()?;
-        let known = stage.with(|room, now| {
-            let known = room.tracks().iter().any(|info| info.id == track);
+        let sfu_room = self.sfu_room()?;
+        let is_known = sfu_room.with(|room, now| {
+            let is_known = room.tracks().iter().any(|info| info.id == track);
             room.set_layer_limit(now, ParticipantId(number), track, limit);
-            known
+            is_known
         });
-        if known { Ok(()) } else { Err(CallError::TrackNotFound) }
+        if is_known { Ok(()) } else { Err(CallError::TrackNotFound) }
     }
 
-    /// What can be received; whoever has just gone may still be on the stage.
+    /// The tracks that can be received; a participant who has just left may still be in the SFU
+    /// room.
     pub(super) fn tracks(&self) -> Vec<wire::TrackView> {
-        let tracks = self.stage.as_ref().map(|stage| stage.with(|room, _| room.tracks()));
+        let tracks = self.sfu_room.as_ref().map(|sfu_room| sfu_room.with(|room, _| room.tracks()));
         let present = |owner: ParticipantId| self.call.participants().any(|(n, _)| n == owner.0);
         let tracks = tracks.unwrap_or_default().into_iter().filter(|info| present(info.owner));
         tracks.map(|info| self.track(&info)).collect()
     }
 
-    /// A track's name tells the life of the room: those of an earlier one are unknown.
-    fn track_name(&self, id: TrackId) -> String {
+    /// A track id contains the epoch: ids from before a restart are unknown.
+    fn track_id(&self, id: TrackId) -> String {
         format!("t{}-{}", self.call.epoch(), id.0)
     }
 
-    fn track_number(&self, name: &str) -> Option<TrackId> {
+    fn parse_track_id(&self, name: &str) -> Option<TrackId> {
         let (epoch, number) = name.strip_prefix('t')?.split_once('-')?;
         (epoch.parse() == Ok(self.call.epoch())).then_some(TrackId(number.parse().ok()?))
     }
 
     fn track(&self, info: &sfu::TrackInfo) -> wire::TrackView {
         wire::TrackView {
-            track_id: self.track_name(info.id),
+            track_id: self.track_id(info.id),
             participant_id: format_participant_id(info.owner.0),
             kind: match info.kind {
                 MediaKind::Audio => wire::CallMedia::Audio,
@@ -171,24 +178,24 @@ impl CallRoom {
                 sfu::TrackSource::Screen => wire::PublishSource::Screen,
                 sfu::TrackSource::ScreenAudio => wire::PublishSource::ScreenAudio,
             },
-            layers: info.layers.iter().map(|layer| layer_word(*layer)).collect(),
+            layers: info.layers.iter().map(|layer| wire_layer(*layer)).collect(),
         }
     }
 
-    fn tell_one(&self, number: u32, news: CallServerEvent) {
-        let seat =
+    fn publish_to(&self, number: u32, event: CallServerEvent) {
+        let location =
             self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.location);
-        if let Some(seat) = seat {
-            self.seed.tell(&EventTarget::Participant(seat), news);
+        if let Some(location) = location {
+            self.context.publish(&EventTarget::Participant(location), event);
         }
     }
 
-    fn on_stage(&mut self, event: RoomEvent, ctx: &mut SupervisedContext<Self>) {
+    fn on_sfu_event(&mut self, event: RoomEvent, ctx: &mut SupervisedContext<Self>) {
         let call_id = self.call.id();
-        if self.keep.is_moving() {
-            // The new room tells of itself; what is wanted of a connection that goes is no news.
+        if self.persistence.is_moving() {
+            // The new room reports its own events; only disconnections matter to the old one.
             if let RoomEvent::Disconnected(who, _) = event {
-                self.farewell(who.0, ctx);
+                self.on_peer_left(who.0, ctx);
             }
             return;
         }
@@ -209,39 +216,45 @@ impl CallRoom {
             }
             RoomEvent::Published(info) => {
                 let track = self.track(&info);
-                let news = wire::TrackPublished { call_id, track };
-                self.tell_participants(Some(info.owner.0), &CallServerEvent::TrackPublished(news));
+                let event = wire::TrackPublished { call_id, track };
+                self.publish_to_participants(
+                    Some(info.owner.0),
+                    &CallServerEvent::TrackPublished(event),
+                );
             }
             RoomEvent::Unpublished(id, owner) => {
-                let news = wire::TrackUnpublished {
+                let event = wire::TrackUnpublished {
                     call_id,
-                    track_id: self.track_name(id),
+                    track_id: self.track_id(id),
                     participant_id: format_participant_id(owner.0),
                 };
-                self.tell_participants(Some(owner.0), &CallServerEvent::TrackUnpublished(news));
+                self.publish_to_participants(
+                    Some(owner.0),
+                    &CallServerEvent::TrackUnpublished(event),
+                );
             }
             RoomEvent::Speakers(speakers) => {
                 let names = speakers.iter().map(|who| format_participant_id(who.0)).collect();
-                let news = wire::ActiveSpeaker { call_id, participant_ids: names };
-                self.tell_participants(None, &CallServerEvent::ActiveSpeaker(news));
+                let event = wire::ActiveSpeaker { call_id, participant_ids: names };
+                self.publish_to_participants(None, &CallServerEvent::ActiveSpeaker(event));
             }
             RoomEvent::LayersRequested(owner, id, layers) => {
-                let layers = layers.into_iter().map(layer_word).collect();
-                let news = wire::TrackWanted { call_id, track_id: self.track_name(id), layers };
-                self.tell_one(owner.0, CallServerEvent::TrackWanted(news));
+                let layers = layers.into_iter().map(wire_layer).collect();
+                let event = wire::TrackWanted { call_id, track_id: self.track_id(id), layers };
+                self.publish_to(owner.0, CallServerEvent::TrackWanted(event));
             }
             RoomEvent::Quality(who, quality) => {
-                measure(&quality);
-                let quality = quality_of(&quality);
+                record_quality_metrics(&quality);
+                let quality = wire_quality(&quality);
                 self.quality.insert(who.0, quality.clone());
-                let news = wire::CallQuality { call_id, quality };
-                self.tell_one(who.0, CallServerEvent::CallQuality(news));
+                let event = wire::CallQuality { call_id, quality };
+                self.publish_to(who.0, CallServerEvent::CallQuality(event));
             }
         }
     }
 }
 
-const fn layer_word(layer: SimulcastLayer) -> wire::RequestedLayer {
+const fn wire_layer(layer: SimulcastLayer) -> wire::RequestedLayer {
     match layer {
         SimulcastLayer::Low => wire::RequestedLayer::Low,
         SimulcastLayer::Medium => wire::RequestedLayer::Medium,
@@ -249,7 +262,7 @@ const fn layer_word(layer: SimulcastLayer) -> wire::RequestedLayer {
     }
 }
 
-fn measure(quality: &sfu::ConnectionQuality) {
+fn record_quality_metrics(quality: &sfu::ConnectionQuality) {
     if !quality.round_trip.is_zero() {
         histogram!(CALL_ROUND_TRIP_SECONDS).record(quality.round_trip.as_secs_f64());
     }
@@ -265,7 +278,7 @@ fn measure(quality: &sfu::ConnectionQuality) {
     }
 }
 
-fn quality_of(quality: &sfu::ConnectionQuality) -> wire::ParticipantQuality {
+fn wire_quality(quality: &sfu::ConnectionQuality) -> wire::ParticipantQuality {
     wire::ParticipantQuality {
         rtt_ms: quality.round_trip.as_secs_f64() * 1e3,
         up_bps: quality.up_bps,
@@ -284,12 +297,12 @@ impl Handler<MediaEvents> for CallRoom {
 
     fn handle(&mut self, MediaEvents(events): MediaEvents, ctx: &mut Self::Context) {
         for event in events {
-            self.on_stage(event, ctx);
+            self.on_sfu_event(event, ctx);
         }
     }
 }
 
-/// A panic among packets is the room's own: its supervisor hears of it and starts it anew.
+/// A panic in media processing is one of the room: its supervisor restarts it.
 impl Handler<MediaFailed> for CallRoom {
     type Result = ();
 

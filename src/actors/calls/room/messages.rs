@@ -1,39 +1,39 @@
-//! What a room may be asked: by sessions and by operators.
+//! The messages a room handles, from sessions and from operators.
 
 use actix::{Handler, Message, MessageResult};
 use base::ids::{CallId, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::CallRoom;
-use crate::actors::calls::requests::{done, json};
+use crate::actors::calls::requests::{empty_reply, json};
 use crate::domain::calls::{CallError, Callee, EventTarget, Seat, format_participant_id};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 
-/// A device asks something; the answer is the JSON of its reply.
+/// A request of a device; the result is the JSON of its reply.
 #[derive(Message)]
 #[rtype(result = "Result<String, CallError>")]
 pub(in crate::actors::calls) struct RoomRequest {
-    pub(in crate::actors::calls) seat: Seat,
-    /// How the person calls themselves.
+    pub(in crate::actors::calls) location: Seat,
+    /// The display name of the user.
     pub(in crate::actors::calls) name: String,
-    pub(in crate::actors::calls) what: RoomCommand,
+    pub(in crate::actors::calls) command: RoomCommand,
 }
 
-/// What it asks.
+/// The commands of a [`RoomRequest`].
 pub(in crate::actors::calls) enum RoomCommand {
     Accept,
     Decline,
     Cancel,
-    /// Whether [`RoomCommand::Invite`] would be done: it is written down in between.
+    /// Checks [`RoomCommand::Invite`]: the invitation is stored between the two.
     MayInvite(Callee),
     Invite(Callee),
     Join {
-        /// What the door gave, or `None` for those who were called.
+        /// The role granted on joining, or `None` if only invitees may join.
         role: Option<wire::CallRole>,
-        /// The participant that the device was, if it only lost its socket.
+        /// The participant to resume, if the device only lost its socket.
         resume: Option<u32>,
-        /// Its place among all devices in calls.
+        /// The participant permit of the node.
         permit: OwnedSemaphorePermit,
     },
     Leave,
@@ -41,7 +41,7 @@ pub(in crate::actors::calls) enum RoomCommand {
     Offer(wire::OfferRequest),
     Answer(wire::AnswerRequest),
     IceCandidate(wire::IceCandidateRequest),
-    /// The own microphone or camera.
+    /// The participant's own microphone or camera.
     Mute(wire::CallMedia, bool),
     SetLayer(wire::SetLayer),
     Moderate(wire::ModerateRequest),
@@ -50,49 +50,49 @@ pub(in crate::actors::calls) enum RoomCommand {
 impl Handler<RoomRequest> for CallRoom {
     type Result = Result<String, CallError>;
 
-    fn handle(&mut self, ask: RoomRequest, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, request: RoomRequest, ctx: &mut Self::Context) -> Self::Result {
         if self.call.ended().is_some() {
             return Err(CallError::CallNotFound);
         }
-        if self.keep.is_moving() || !self.seed.owns_lease() {
+        if self.persistence.is_moving() || !self.context.owns_lease() {
             return Err(CallError::Migrating);
         }
-        let answer = self.answer(ask);
+        let reply = self.reply(request);
         self.step(ctx);
-        answer
+        reply
     }
 }
 
 impl CallRoom {
-    fn answer(
+    fn reply(
         &mut self,
-        RoomRequest { seat, name, what }: RoomRequest,
+        RoomRequest { location, name, command }: RoomRequest,
     ) -> Result<String, CallError> {
-        let now = self.seed.deeds.clock().now();
-        let known = self.call.concerns(seat.user)
-            || self.call.participant_with_session(seat.session).is_some();
-        if !known && !matches!(what, RoomCommand::Join { role: Some(_), .. }) {
+        let now = self.context.domain.clock().now();
+        let is_known = self.call.concerns(location.user)
+            || self.call.participant_with_session(location.session).is_some();
+        if !is_known && !matches!(command, RoomCommand::Join { role: Some(_), .. }) {
             return Err(CallError::CallNotFound);
         }
-        match what {
-            RoomCommand::Accept => self.call.accept(seat.user, now)?,
-            RoomCommand::Decline => self.call.decline(seat.user)?,
-            RoomCommand::Cancel => self.call.cancel(seat.user)?,
-            RoomCommand::MayInvite(callee) => self.call.may_invite(seat.session, &callee)?,
+        match command {
+            RoomCommand::Accept => self.call.accept(location.user, now)?,
+            RoomCommand::Decline => self.call.decline(location.user)?,
+            RoomCommand::Cancel => self.call.cancel(location.user)?,
+            RoomCommand::MayInvite(callee) => self.call.may_invite(location.session, &callee)?,
             RoomCommand::Invite(callee) => {
-                self.call.invite(seat.session, &callee, now)?;
+                self.call.invite(location.session, &callee, now)?;
             }
             RoomCommand::Join { role, resume, permit } => {
-                return self.join(seat, &name, role, resume, permit);
+                return self.join(location, &name, role, resume, permit);
             }
-            RoomCommand::Leave => self.call.leave(seat, now)?,
+            RoomCommand::Leave => self.call.leave(location, now)?,
             RoomCommand::Upgrade => {
-                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
+                self.call.participant_with_session(location.session).ok_or(CallError::NotInCall)?;
                 self.call.upgrade();
             }
-            RoomCommand::Offer(offer) => return self.offer(seat, offer),
+            RoomCommand::Offer(offer) => return self.offer(location, offer),
             RoomCommand::Answer(wire::AnswerRequest { to, sdp, .. }) => {
-                self.relay(seat.session, &to, |call_id, from| {
+                self.relay(location.session, &to, |call_id, from| {
                     CallServerEvent::Answer(wire::RelayedDescription { call_id, from, sdp })
                 })?;
             }
@@ -101,7 +101,7 @@ impl CallRoom {
                 candidate,
                 ..
             }) => {
-                self.relay(seat.session, &to, |call_id, from| {
+                self.relay(location.session, &to, |call_id, from| {
                     CallServerEvent::IceCandidate(wire::RelayedCandidate {
                         call_id,
                         from,
@@ -109,71 +109,75 @@ impl CallRoom {
                     })
                 })?;
             }
-            // The server finds the way to a device by its checks (RFC 8445 §7.3.1.3).
+            // The server learns the path to a device from its connectivity checks (RFC 8445
+            // §7.3.1.3).
             RoomCommand::IceCandidate(_) => {
-                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
+                self.call.participant_with_session(location.session).ok_or(CallError::NotInCall)?;
             }
-            RoomCommand::Mute(media, muted) => self.call.mute(seat.session, media, muted)?,
-            RoomCommand::SetLayer(layer) => self.limit(seat.session, &layer)?,
+            RoomCommand::Mute(media, muted) => self.call.mute(location.session, media, muted)?,
+            RoomCommand::SetLayer(layer) => self.set_layer_limit(location.session, &layer)?,
             RoomCommand::Moderate(moderate) => {
                 let whom = &moderate.participant_id;
-                self.call.moderate(seat.session, whom, moderate.action, now)?;
+                self.call.moderate(location.session, whom, moderate.action, now)?;
             }
         }
-        Ok(done())
+        Ok(empty_reply())
     }
 
     fn join(
         &mut self,
-        seat: Seat,
+        location: Seat,
         name: &str,
         role: Option<wire::CallRole>,
         resume: Option<u32>,
         permit: OwnedSemaphorePermit,
     ) -> Result<String, CallError> {
-        let now = self.seed.deeds.clock().now();
-        let number = match resume.filter(|number| self.call.resume(seat, *number)) {
+        let now = self.context.domain.clock().now();
+        let number = match resume.filter(|number| self.call.resume(location, *number)) {
             Some(number) => number,
-            None => self.call.join(seat, name, role.unwrap_or_default(), now)?,
+            None => self.call.join(location, name, role.unwrap_or_default(), now)?,
         };
-        self.seed.keep(number, permit);
+        self.context.keep_permit(number, permit);
         let mut joined = self.call.joined_reply(number);
         joined.tracks = self.tracks();
-        joined.ice_servers = self.seed.deeds.ice.servers(seat.user);
+        joined.ice_servers = self.context.domain.ice.servers(location.user);
         let reply = json(&joined);
-        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::CallJoined(joined));
+        self.context
+            .publish(&EventTarget::Participant(location), CallServerEvent::CallJoined(joined));
         Ok(reply)
     }
 
-    fn offer(&mut self, seat: Seat, offer: wire::OfferRequest) -> Result<String, CallError> {
+    fn offer(&mut self, location: Seat, offer: wire::OfferRequest) -> Result<String, CallError> {
         if let Some(to) = &offer.to {
             let sdp = offer.sdp;
-            self.relay(seat.session, to, |call_id, from| {
+            self.relay(location.session, to, |call_id, from| {
                 CallServerEvent::Offer(wire::RelayedDescription { call_id, from, sdp })
             })?;
         } else {
             let number =
-                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
-            self.answer_offer(number, seat, offer)?;
+                self.call.participant_with_session(location.session).ok_or(CallError::NotInCall)?;
+            self.answer_offer(number, location, offer)?;
         }
-        Ok(done())
+        Ok(empty_reply())
     }
 
-    /// Passes something on to another participant.
+    /// Relays a description or candidate to another participant.
     fn relay(
         &self,
         from: SessionId,
         to: &str,
-        news: impl FnOnce(CallId, String) -> CallServerEvent,
+        event: impl FnOnce(CallId, String) -> CallServerEvent,
     ) -> Result<(), CallError> {
         let (from, to) = self.call.signalling_route(from, to)?;
-        self.seed
-            .tell(&EventTarget::Participant(to), news(self.call.id(), format_participant_id(from)));
+        self.context.publish(
+            &EventTarget::Participant(to),
+            event(self.call.id(), format_participant_id(from)),
+        );
         Ok(())
     }
 }
 
-/// A session is no more.
+/// A session has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::calls) struct SessionLost(pub(in crate::actors::calls) SessionId);
@@ -183,13 +187,13 @@ impl Handler<SessionLost> for CallRoom {
 
     fn handle(&mut self, SessionLost(session): SessionLost, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
-            self.call.session_lost(session, self.seed.deeds.clock().now());
+            self.call.session_lost(session, self.context.domain.clock().now());
             self.step(ctx);
         }
     }
 }
 
-/// The node stops: the call ends.
+/// The node shuts down: the call ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::calls) struct EndCall;
@@ -205,7 +209,7 @@ impl Handler<EndCall> for CallRoom {
     }
 }
 
-/// How media travels.
+/// Asks for the topology: p2p or SFU.
 #[derive(Message)]
 #[rtype(result = "wire::CallTopology")]
 pub(in crate::actors::calls) struct GetMode;
@@ -218,7 +222,7 @@ impl Handler<GetMode> for CallRoom {
     }
 }
 
-/// How operators see it.
+/// Asks for the operators' view of the call.
 #[derive(Message)]
 #[rtype(result = "wire::CallView")]
 pub(in crate::actors::calls) struct GetView;

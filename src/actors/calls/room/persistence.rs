@@ -1,5 +1,5 @@
-//! What another node needs to go on with a call: written down while it goes on, handed over when
-//! this node leaves, let go of when it is not this node's any more.
+//! Persistence of a call for another node: written while it runs, handed off when this node drains,
+//! relinquished when this node no longer owns it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,73 +18,73 @@ use crate::domain::calls::{CallError, CallState};
 use crate::protocol::cluster::{NodeRequest, RoomHandOff};
 use crate::telemetry::metrics::ROOM_MIGRATIONS;
 
-/// How long a stage plays on after its room was handed over: until the last slow device has offered
-/// to the new one.
+/// How long the old room forwards media after a hand-off, until the last slow device has sent its
+/// offer to the new room.
 const OLD_ROOM_LINGER: Duration = Duration::from_secs(10);
-/// How long the other node may take to begin.
+/// How long the other node may take to start the room.
 const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How far the call is written down.
+/// The progress of writing the call state.
 #[derive(Default)]
 pub(super) struct RoomPersistence {
-    /// A write is under way.
-    writing: bool,
-    /// The call is further than the write.
-    behind: bool,
-    /// How often it was tried in vain.
-    attempt: u32,
-    /// Who waits for the next write.
-    waiting: Vec<oneshot::Sender<Result<(), CallError>>>,
-    /// The room is being handed over, or was: nothing changes any more.
-    moving: bool,
-    /// Whose media has moved.
-    moved: HashSet<u32>,
+    /// A write is in progress.
+    is_writing: bool,
+    /// The state has changed since that write began.
+    is_stale: bool,
+    /// Consecutive failed writes.
+    failed_attempts: u32,
+    /// Callers waiting for the next write.
+    waiters: Vec<oneshot::Sender<Result<(), CallError>>>,
+    /// The room is being or was handed off: its state no longer changes.
+    is_moving: bool,
+    /// Participants who have left the old room.
+    left_participants: HashSet<u32>,
 }
 
 impl RoomPersistence {
     pub(super) const fn is_moving(&self) -> bool {
-        self.moving
+        self.is_moving
     }
 }
 
 impl CallRoom {
-    /// Writes the call down, if another node could go on with it.
-    pub(super) fn keep(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if self.seed.hold.fence.is_none() {
+    /// Writes the call state, if another node could take the call over.
+    pub(super) fn persist(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if self.context.ownership.fence.is_none() {
             return;
         }
-        if self.keep.writing {
-            self.keep.behind = true;
+        if self.persistence.is_writing {
+            self.persistence.is_stale = true;
             return;
         }
-        self.keep.writing = true;
-        self.keep.behind = false;
-        let waiting = std::mem::take(&mut self.keep.waiting);
-        let (deeds, fence) = (self.seed.deeds.clone(), self.seed.hold.fence.clone());
+        self.persistence.is_writing = true;
+        self.persistence.is_stale = false;
+        let waiters = std::mem::take(&mut self.persistence.waiters);
+        let (domain, fence) = (self.context.domain.clone(), self.context.ownership.fence.clone());
         let call = self.call.clone();
-        let write = async move { deeds.save_state(&call, fence).await };
-        ctx.spawn(write.into_actor(self).map(move |written, room, ctx| {
-            room.keep.writing = false;
-            for waiter in waiting {
-                let _ = waiter.send(written.clone()); // gone: nobody to tell
+        let write = async move { domain.save_state(&call, fence).await };
+        ctx.spawn(write.into_actor(self).map(move |result, room, ctx| {
+            room.persistence.is_writing = false;
+            for reply_to in waiters {
+                let _ = reply_to.send(result.clone()); // fails only if the caller has left
             }
-            match written {
+            match result {
                 Ok(()) => {
-                    room.keep.attempt = 0;
-                    if room.keep.behind || !room.keep.waiting.is_empty() {
-                        room.keep(ctx);
+                    room.persistence.failed_attempts = 0;
+                    if room.persistence.is_stale || !room.persistence.waiters.is_empty() {
+                        room.persist(ctx);
                     }
                 }
-                // It was handed over meanwhile, and what plays plays on.
-                Err(CallError::Migrating) if room.keep.moving => {}
-                Err(CallError::Migrating) => room.let_go(ctx),
+                // It was handed off meanwhile; its media continues until clients have moved.
+                Err(CallError::Migrating) if room.persistence.is_moving => {}
+                Err(CallError::Migrating) => room.relinquish(ctx),
                 Err(error) => {
                     tracing::warn!(%error, "call state write failed");
-                    room.keep.attempt += 1;
-                    let pause = PERSIST_BACKOFF.delay(room.keep.attempt, 0.0);
-                    ctx.run_later(pause, |room, ctx| {
-                        if room.call.ended().is_none() && !room.keep.moving {
-                            room.keep(ctx);
+                    room.persistence.failed_attempts += 1;
+                    let retry_delay = PERSIST_BACKOFF.delay(room.persistence.failed_attempts, 0.0);
+                    ctx.run_later(retry_delay, |room, ctx| {
+                        if room.call.ended().is_none() && !room.persistence.is_moving {
+                            room.persist(ctx);
                         }
                     });
                 }
@@ -92,28 +92,32 @@ impl CallRoom {
         }));
     }
 
-    /// A participant's connection to a room that was handed over has ended; with the last one the
-    /// room goes.
-    pub(super) fn farewell(&mut self, number: u32, ctx: &mut SupervisedContext<Self>) {
-        self.keep.moved.insert(number);
-        if self.call.participants().all(|(number, _)| self.keep.moved.contains(&number)) {
-            self.stage = None;
+    /// The connection of a participant to a handed-off room has ended; the room stops with the last
+    /// one.
+    pub(super) fn on_peer_left(&mut self, number: u32, ctx: &mut SupervisedContext<Self>) {
+        self.persistence.left_participants.insert(number);
+        if self
+            .call
+            .participants()
+            .all(|(number, _)| self.persistence.left_participants.contains(&number))
+        {
+            self.sfu_room = None;
             ctx.stop();
         }
     }
 
-    /// The call is another node's, or may be: this room goes without a word.
-    fn let_go(&mut self, ctx: &mut SupervisedContext<Self>) {
+    /// Another node owns the call, or may own it: this room stops without notice.
+    fn relinquish(&mut self, ctx: &mut SupervisedContext<Self>) {
         counter!(ROOM_MIGRATIONS, "reason" => "fenced").increment(1);
         tracing::warn!(call.id = %self.call.id(), "call ownership relinquished");
-        self.keep.moving = true;
-        self.stage = None;
-        self.seed.relinquish();
+        self.persistence.is_moving = true;
+        self.sfu_room = None;
+        self.context.relinquish();
         ctx.stop();
     }
 }
 
-/// What the room has come to is to be written down before the answer.
+/// Asks for the state to be written before the reply.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FlushState(oneshot::Sender<Result<(), CallError>>);
@@ -121,31 +125,35 @@ struct FlushState(oneshot::Sender<Result<(), CallError>>);
 impl Handler<FlushState> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, FlushState(waiter): FlushState, ctx: &mut Self::Context) {
-        let written = !self.keep.writing && !self.keep.behind && self.keep.attempt == 0;
-        if self.seed.hold.fence.is_none() || written || self.call.ended().is_some() {
-            let _ = waiter.send(Ok(())); // gone: nobody to tell
+    fn handle(&mut self, FlushState(reply_to): FlushState, ctx: &mut Self::Context) {
+        let result = !self.persistence.is_writing
+            && !self.persistence.is_stale
+            && self.persistence.failed_attempts == 0;
+        if self.context.ownership.fence.is_none() || result || self.call.ended().is_some() {
+            let _ = reply_to.send(Ok(())); // fails only if the caller has left
             return;
         }
-        self.keep.waiting.push(waiter);
-        self.keep(ctx);
+        self.persistence.waiters.push(reply_to);
+        self.persist(ctx);
     }
 }
 
-/// Waits until another node could go on with what the room has come to.
+/// Waits until another node could continue with the current state of the room.
 ///
 /// # Errors
-/// Why it could not be written down; [`CallError::Migrating`] if the room is gone before it was.
-pub(in crate::actors::calls) async fn kept(room: &ActorRef<CallRoom>) -> Result<(), CallError> {
-    let (waiter, written) = oneshot::channel();
-    room.tell(FlushState(waiter)).map_err(|why| match why {
+/// Why it could not be written; [`CallError::Migrating`] if the room ended before.
+pub(in crate::actors::calls) async fn wait_persisted(
+    room: &ActorRef<CallRoom>,
+) -> Result<(), CallError> {
+    let (reply_to, result) = oneshot::channel();
+    room.tell(FlushState(reply_to)).map_err(|error| match error {
         SendError::Gone => CallError::Migrating,
         SendError::Full | SendError::Failed => CallError::Unavailable,
     })?;
-    written.await.unwrap_or(Err(CallError::Migrating))
+    result.await.unwrap_or(Err(CallError::Migrating))
 }
 
-/// The node is not sure any more that the call is its own.
+/// This node is no longer sure to own the call.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::calls) struct RelinquishRoom;
@@ -155,12 +163,12 @@ impl Handler<RelinquishRoom> for CallRoom {
 
     fn handle(&mut self, _: RelinquishRoom, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
-            self.let_go(ctx);
+            self.relinquish(ctx);
         }
     }
 }
 
-/// Another node is to go on with the call; answered whether it does.
+/// Hands the call off to another node; the result is whether that node took it.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(in crate::actors::calls) struct HandOffRoom {
@@ -171,41 +179,41 @@ impl Handler<HandOffRoom> for CallRoom {
     type Result = ResponseActFuture<Self, bool>;
 
     fn handle(&mut self, HandOffRoom { to }: HandOffRoom, _: &mut Self::Context) -> Self::Result {
-        let possible = self.seed.hold.fence.is_some() && self.call.ended().is_none();
-        if !possible || self.keep.moving {
+        let can_hand_off = self.context.ownership.fence.is_some() && self.call.ended().is_none();
+        if !can_hand_off || self.persistence.is_moving {
             return Box::pin(actix::fut::ready(false));
         }
-        self.keep.moving = true; // what comes now is asked of the new room
-        let seed = self.seed.clone();
-        let asked = hand(&self.call, &seed.hold.key, seed.hold.epoch);
-        let handed = async move {
-            let Some(request) = asked else { return false };
-            let taken = seed.neighbours.ask(to, &request, TAKE_OVER_TIMEOUT).await;
-            // An answer that was lost: the directory knows.
-            match taken {
-                Ok(taken) => taken,
+        self.persistence.is_moving = true; // requests from now on go to the new room
+        let context = self.context.clone();
+        let request = hand_off_request(&self.call, &context.ownership.key, context.ownership.epoch);
+        let hand_off = async move {
+            let Some(request) = request else { return false };
+            let accepted = context.peer_nodes.ask(to, &request, TAKE_OVER_TIMEOUT).await;
+            // If the reply is lost, the directory has the result.
+            match accepted {
+                Ok(accepted) => accepted,
                 Err(_) => {
-                    let now = seed.hold.directory.owner_of(&seed.hold.key).await;
+                    let now = context.ownership.directory.owner_of(&context.ownership.key).await;
                     matches!(now, Ok(Some(held)) if held.owner == to)
                 }
             }
         };
-        Box::pin(handed.into_actor(self).map(|taken, room: &mut Self, ctx| {
-            if taken {
-                room.seed.relinquish();
+        Box::pin(hand_off.into_actor(self).map(|accepted, room: &mut Self, ctx| {
+            if accepted {
+                room.context.relinquish();
                 ctx.run_later(OLD_ROOM_LINGER, |room, ctx| {
-                    room.stage = None;
+                    room.sfu_room = None;
                     ctx.stop();
                 });
             } else {
-                room.keep.moving = false;
+                room.persistence.is_moving = false;
             }
-            taken
+            accepted
         }))
     }
 }
 
-fn hand(call: &CallState, key: &str, epoch: u64) -> Option<NodeRequest> {
+fn hand_off_request(call: &CallState, key: &str, epoch: u64) -> Option<NodeRequest> {
     let call = to_raw_value(call).ok()?;
     Some(NodeRequest::TakeRoom(Box::new(RoomHandOff { key: key.to_owned(), epoch, call })))
 }

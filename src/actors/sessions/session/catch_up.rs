@@ -1,4 +1,4 @@
-//! Reading what a device has missed: messages, and what became of messages it has.
+//! Catch-up: reading the messages a device has missed, and the changes of messages it has.
 
 use std::sync::Arc;
 
@@ -17,32 +17,33 @@ use crate::protocol::client::SyncRequest;
 use crate::protocol::server::{ServerEvent, SyncReply};
 use crate::telemetry::metrics::CATCH_UPS;
 
-/// Messages or changes read at once when a device is behind.
+/// Messages or changes read at once during catch-up.
 const CATCH_UP_PAGE_SIZE: usize = 100;
 
-/// What was read: each with its number, and whether there may be more.
+/// One page of events with their sequence numbers, and whether there may be more.
 type EventPage = (Vec<(i64, ServerEvent)>, bool);
 
 impl SessionActor {
-    /// Reads the next missing piece, one at a time, at the pace of the socket: what was said comes
-    /// before what became of it.
-    pub(super) fn pump(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if self.reading || self.line.is_none() || !self.loaded {
+    /// Reads the next sequence gap, one at a time, at the pace of the socket: messages before
+    /// changes.
+    pub(super) fn read_next_gap(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if self.is_reading || self.socket.is_none() || !self.is_loaded {
             return;
         }
-        let said = self.said.next_gap().map(|gap| (gap, SequenceKind::Messages));
-        let next =
-            said.or_else(|| self.changed.next_gap().map(|gap| (gap, SequenceKind::Revisions)));
-        let Some((gap, order)) = next else { return };
-        self.reading = true;
+        let message_cursors =
+            self.message_cursors.next_gap().map(|gap| (gap, SequenceKind::Messages));
+        let next = message_cursors
+            .or_else(|| self.change_cursors.next_gap().map(|gap| (gap, SequenceKind::Revisions)));
+        let Some((gap, sequence)) = next else { return };
+        self.is_reading = true;
         counter!(CATCH_UPS).increment(1);
-        let living = self.living().clone();
-        let user = self.seed.me.user;
-        let number = self.line_number;
+        let sessions = self.sessions().clone();
+        let user = self.init.principal.user;
+        let socket_number = self.socket_number;
         let page = async move {
-            let (_turn, chat) = (living.turn().await, &living.chat);
+            let (_permit, chat) = (sessions.catch_up_permit().await, &sessions.chat);
             let (id, after) = (gap.conversation, gap.after);
-            if order == SequenceKind::Revisions {
+            if sequence == SequenceKind::Revisions {
                 return chat.changes(user, id, after, CATCH_UP_PAGE_SIZE).await;
             }
             let page = chat.undelivered(user, id, after, CATCH_UP_PAGE_SIZE).await?;
@@ -50,55 +51,58 @@ impl SessionActor {
             Ok((events.collect(), page.next.is_some()))
         };
         let done = page.into_actor(self).map(move |page, session, ctx| {
-            if number == session.line_number {
-                session.take_page(gap, order, page, ctx);
+            if socket_number == session.socket_number {
+                session.apply_page(gap, sequence, page, ctx);
             }
         });
         ctx.spawn(done);
     }
 
-    fn take_page(
+    fn apply_page(
         &mut self,
         gap: SequenceGap,
-        order: SequenceKind,
+        sequence: SequenceKind,
         page: Result<EventPage, ChatError>,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        let (events, more) = match page {
+        let (events, has_more) = match page {
             Ok(page) => page,
             Err(ChatError::ConversationNotFound) => {
-                self.said.forget(gap.conversation); // left meanwhile
-                self.changed.forget(gap.conversation);
-                self.reading = false;
-                return self.pump(ctx);
+                self.message_cursors.remove(gap.conversation); // the user left it meanwhile
+                self.change_cursors.remove(gap.conversation);
+                self.is_reading = false;
+                return self.read_next_gap(ctx);
             }
             Err(error) => {
                 tracing::debug!(%error, "session catch-up deferred");
-                let number = self.line_number;
-                ctx.run_later(self.pause(), move |session, ctx| {
-                    if number == session.line_number {
-                        session.reading = false;
-                        session.pump(ctx);
+                let socket_number = self.socket_number;
+                ctx.run_later(self.retry_delay(), move |session, ctx| {
+                    if socket_number == session.socket_number {
+                        session.is_reading = false;
+                        session.read_next_gap(ctx);
                     }
                 });
                 return;
             }
         };
-        let last = events.last().map(|(number, _)| *number);
-        let wanted = events.into_iter().filter(|(number, _)| DeliveryCursors::wants(gap, *number));
-        let mut sent = false;
+        let last_seq = events.last().map(|(socket_number, _)| *socket_number);
+        let wanted = events
+            .into_iter()
+            .filter(|(socket_number, _)| DeliveryCursors::wants(gap, *socket_number));
+        let mut any_sent = false;
         for (_, event) in wanted {
-            sent = true;
+            any_sent = true;
             if !self.send_event(OutboundEvent::new(&event), ctx) {
                 return;
             }
         }
-        self.cursors(order).close_gap(gap, last, more);
-        if sent {
-            self.send(SocketCommand::Fence, ctx); // reading goes on when the socket has passed it on
+        self.cursors(sequence).close_gap(gap, last_seq, has_more);
+        if any_sent {
+            // reading continues when the socket has sent it
+            self.send(SocketCommand::FlushMarker, ctx);
         } else {
-            self.reading = false;
-            self.pump(ctx);
+            self.is_reading = false;
+            self.read_next_gap(ctx);
         }
     }
 
@@ -108,32 +112,32 @@ impl SessionActor {
         sync: SyncRequest,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        self.syncing = true;
-        self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
-        let living = self.living().clone();
-        let user = self.seed.me.user;
-        let number = self.line_number;
+        self.is_syncing = true;
+        self.stop_timer(ctx); // the timeout for the first `sync` must not fire before its reply
+        let sessions = self.sessions().clone();
+        let user = self.init.principal.user;
+        let socket_number = self.socket_number;
         let all = async move {
-            let _turn = living.turn().await;
-            requests::all_conversations(&living.chat, user).await
+            let _permit = sessions.catch_up_permit().await;
+            requests::all_conversations(&sessions.chat, user).await
         };
         let done = all.into_actor(self).map(move |all, session, ctx| {
             session.in_flight -= 1;
-            if number != session.line_number {
-                return; // another socket asks for itself
+            if socket_number != session.socket_number {
+                return; // a newer socket sends its own `sync`
             }
-            session.syncing = false;
-            if session.line.is_none() {
+            session.is_syncing = false;
+            if session.socket.is_none() {
                 return;
             }
             match all {
-                Ok(conversations) => session.synced(id, &sync, conversations, ctx),
+                Ok(conversations) => session.apply_sync(id, &sync, conversations, ctx),
                 Err(error) => {
                     session.reply(id, Err(Arc::new(error)), ctx);
                     session.restart_timer(
-                        session.living().config.initial_sync_wait(),
+                        session.sessions().config.initial_sync_wait(),
                         ctx,
-                        Self::release,
+                        Self::stop_holding,
                     );
                 }
             }
@@ -141,21 +145,21 @@ impl SessionActor {
         ctx.spawn(done);
     }
 
-    fn synced(
+    fn apply_sync(
         &mut self,
         id: Option<u64>,
-        has: &SyncRequest,
+        request: &SyncRequest,
         conversations: Vec<wire::ConversationSummary>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         for c in &conversations {
-            let said = has.cursors.get(&c.id).copied().unwrap_or(0);
-            self.said.sync(c.id, said, c.last_seq, c.joined_seq);
-            let changed = has.changes.get(&c.id).copied().unwrap_or(c.revision);
-            self.changed.sync(c.id, changed, c.revision, 0);
+            let message_cursors = request.cursors.get(&c.id).copied().unwrap_or(0);
+            self.message_cursors.sync(c.id, message_cursors, c.last_seq, c.joined_seq);
+            let change_cursors = request.changes.get(&c.id).copied().unwrap_or(c.revision);
+            self.change_cursors.sync(c.id, change_cursors, c.revision, 0);
         }
-        let answer = requests::json(&SyncReply { conversations });
-        self.reply(id, answer, ctx);
-        self.release(ctx);
+        let reply = requests::json(&SyncReply { conversations });
+        self.reply(id, reply, ctx);
+        self.stop_holding(ctx);
     }
 }

@@ -1,4 +1,4 @@
-//! What a session may be told: by its socket, by its device, by what happens elsewhere.
+//! The messages a session handles: from its socket, from its device, and from the event router.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,45 +22,48 @@ use crate::protocol::client::{CallClientEvent, ClientEvent};
 use crate::protocol::server::{CallServerEvent, ServerEvent};
 use crate::telemetry::metrics::EVENTS_IN;
 
-/// Within this time other nodes know that a device has come, or they know that they miss something.
-const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
+/// Within this time all other nodes know that a device has connected, or know that they lack an
+/// update.
+const PRESENCE_PROPAGATION_TIME: Duration = Duration::from_secs(2);
 
-/// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
+/// Receives the handle once a session is ready for its socket; a handle that nobody takes detaches
+/// when dropped.
 pub(super) type AttachSocketReply =
     tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::ChatError>>;
 
-/// A socket for the session; refused (`false` at once) if it has one.
+/// Attaches a socket to the session; refused (`false` at once) if it has one.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(in crate::actors::sessions) struct AttachSocket {
-    pub(in crate::actors::sessions) line: SocketHandle,
-    /// Told once everything is ready.
-    pub(in crate::actors::sessions) ready: AttachSocketReply,
+    pub(in crate::actors::sessions) socket: SocketHandle,
+    /// Notified once the cursors are loaded.
+    pub(in crate::actors::sessions) reply_to: AttachSocketReply,
 }
 
 impl Handler<AttachSocket> for SessionActor {
     type Result = bool;
 
     fn handle(&mut self, attach: AttachSocket, ctx: &mut Self::Context) -> bool {
-        if self.line.is_some() {
+        if self.socket.is_some() {
             return false;
         }
-        self.line = Some(attach.line);
-        self.line_number += 1;
-        self.is_attached(true);
-        self.reading = false;
-        self.opened = false;
-        self.syncing = false;
-        self.said.attach();
-        self.changed.attach();
-        self.early.take_expired(); // read, or asked for, as all that was missed
+        self.socket = Some(attach.socket);
+        self.socket_number += 1;
+        self.set_attached(true);
+        self.is_reading = false;
+        self.is_opened = false;
+        self.is_syncing = false;
+        self.message_cursors.attach();
+        self.change_cursors.attach();
+        // those events are read or requested like everything that was missed
+        self.reorder_buffer.take_expired();
         self.stop_timer(ctx);
-        self.load(ctx, Some(attach.ready));
+        self.load(ctx, Some(attach.reply_to));
         true
     }
 }
 
-/// The device of this socket has been told that it is in: events may flow.
+/// The device of this socket was told that it is authenticated: events may be sent.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct SocketReady(pub(in crate::actors::sessions) u64);
@@ -68,21 +71,22 @@ pub(in crate::actors::sessions) struct SocketReady(pub(in crate::actors::session
 impl Handler<SocketReady> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, SocketReady(number): SocketReady, ctx: &mut Self::Context) {
-        if self.line.is_some() && number == self.line_number {
-            self.opened = true;
-            if self.seed.me.call_grant.is_none() {
-                // Not before it hears anything: it is told of itself, too.
-                self.here = Some(self.living().presence.here(self.seed.me.user));
+    fn handle(&mut self, SocketReady(socket_number): SocketReady, ctx: &mut Self::Context) {
+        if self.socket.is_some() && socket_number == self.socket_number {
+            self.is_opened = true;
+            if self.init.principal.call_grant.is_none() {
+                // Not before events can be received: the session gets its own presence event, too.
+                self.online_guard =
+                    Some(self.sessions().presence.connect(self.init.principal.user));
             }
-            self.ring(ctx);
-            self.look_again(ctx);
-            self.restart_timer(self.living().config.initial_sync_wait(), ctx, Self::release);
+            self.send_ringing_calls(ctx);
+            self.schedule_resync(ctx);
+            self.restart_timer(self.sessions().config.initial_sync_wait(), ctx, Self::stop_holding);
         }
     }
 }
 
-/// The socket of this number is gone.
+/// The socket with this number is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct DetachSocket(pub(in crate::actors::sessions) u64);
@@ -90,14 +94,14 @@ pub(in crate::actors::sessions) struct DetachSocket(pub(in crate::actors::sessio
 impl Handler<DetachSocket> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, DetachSocket(number): DetachSocket, ctx: &mut Self::Context) {
-        if self.line.is_some() && number == self.line_number {
+    fn handle(&mut self, DetachSocket(socket_number): DetachSocket, ctx: &mut Self::Context) {
+        if self.socket.is_some() && socket_number == self.socket_number {
             self.detach(ctx);
         }
     }
 }
 
-/// A request of the device.
+/// A request of the device; `id` is echoed in the reply.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct ClientRequest {
@@ -109,78 +113,84 @@ impl Handler<ClientRequest> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, ClientRequest { id, event }: ClientRequest, ctx: &mut Self::Context) {
-        let again = self.syncing && matches!(event, ClientEvent::Sync(_));
-        if again || self.in_flight >= self.living().config.max_in_flight_requests {
-            return self.reply(id, Err(Arc::new(requests::RequestError::TooManyInFlight)), ctx);
+        let is_duplicate_sync = self.is_syncing && matches!(event, ClientEvent::Sync(_));
+        if is_duplicate_sync || self.in_flight >= self.sessions().config.max_in_flight_requests {
+            return self.reply(
+                id,
+                Err(Arc::new(requests::RequestError::InFlightLimitReached)),
+                ctx,
+            );
         }
         self.in_flight += 1;
         if let ClientEvent::Sync(sync) = event {
             return self.sync(id, sync, ctx);
         }
-        let number = self.line_number;
-        let answer = match event {
-            ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
-            _ if self.seed.me.call_grant.is_some() => {
-                let refused = Arc::new(calls::CallError::TokenLimitedToCall);
-                std::future::ready(Err(refused as _)).boxed_local()
+        let socket_number = self.socket_number;
+        let result = match event {
+            ClientEvent::Call(event) => self.call_request(event).boxed_local(),
+            _ if self.init.principal.call_grant.is_some() => {
+                let error = Arc::new(calls::CallError::TokenLimitedToCall);
+                std::future::ready(Err(error as _)).boxed_local()
             }
-            event => {
-                requests::handle_request(self.living(), self.seed.me.user, event).boxed_local()
-            }
+            event => requests::handle_request(self.sessions(), self.init.principal.user, event)
+                .boxed_local(),
         };
-        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
+        ctx.spawn(result.into_actor(self).map(move |result, session, ctx| {
             session.in_flight -= 1;
-            if number == session.line_number {
-                session.reply(id, answer, ctx);
+            if socket_number == session.socket_number {
+                session.reply(id, result, ctx);
             }
         }));
     }
 }
 
 impl SessionActor {
-    /// Asks calls, after what was asked before.
-    fn ask_calls(&mut self, event: CallClientEvent) -> impl Future<Output = ReplyResult> + use<> {
+    /// Runs a call request after the previous one.
+    fn call_request(
+        &mut self,
+        event: CallClientEvent,
+    ) -> impl Future<Output = ReplyResult> + use<> {
         counter!(EVENTS_IN, "event" => event.name()).increment(1);
         let (done, next) = oneshot::channel::<()>();
-        let before = self.last_call.replace(next);
-        let (calls, seed) = (self.living().calls.clone(), self.seed.clone());
+        let previous = self.previous_call.replace(next);
+        let (calls, init) = (self.sessions().calls.clone(), self.init.clone());
         async move {
-            if let Some(before) = before {
-                let _ = before.await; // it ends when the one before is answered or given up
+            if let Some(previous) = previous {
+                let _ = previous.await; // completes when the previous request is answered or dropped
             }
-            let answer = calls.answer(&seed.me, seed.id, event).await;
+            let result = calls.handle_request(&init.principal, init.id, event).await;
             drop(done);
-            answer.map_err(|error| -> Arc<dyn CodedError + Send + Sync> { Arc::new(error) })
+            result.map_err(|error| -> Arc<dyn CodedError + Send + Sync> { Arc::new(error) })
         }
     }
 
-    /// Looks into the database once more when all nodes surely know that the device is here: what
-    /// one of them said before, it did not say to us.
-    fn look_again(&self, ctx: &mut SupervisedContext<Self>) {
-        if self.living().switchboard.is_single_node() {
+    /// Resyncs once more when all nodes surely know that the device is connected: events published
+    /// by a node before that did not reach this session.
+    fn schedule_resync(&self, ctx: &mut SupervisedContext<Self>) {
+        if self.sessions().event_router.is_single_node() {
             return;
         }
-        let number = self.line_number;
-        ctx.run_later(KNOWN_EVERYWHERE, move |session, ctx| {
-            if session.line.is_some() && number == session.line_number {
+        let socket_number = self.socket_number;
+        ctx.run_later(PRESENCE_PROPAGATION_TIME, move |session, ctx| {
+            if session.socket.is_some() && socket_number == session.socket_number {
                 session.load(ctx, None);
             }
         });
     }
 
-    /// Tells a device that has just come of the calls that ring for its person.
-    fn ring(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if self.seed.me.call_grant.is_some() {
+    /// Sends a newly connected device the calls that are ringing for its user.
+    fn send_ringing_calls(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if self.init.principal.call_grant.is_some() {
             return;
         }
-        for call in self.living().calls.ringing(self.seed.me.user) {
-            let news = ServerEvent::Call(CallServerEvent::IncomingCall(call));
-            self.send_event(OutboundEvent::new(&news), ctx);
+        for call in self.sessions().calls.ringing(self.init.principal.user) {
+            let event = ServerEvent::Call(CallServerEvent::IncomingCall(call));
+            self.send_event(OutboundEvent::new(&event), ctx);
         }
     }
 }
 
-/// Something happened that concerns the person.
+/// An event for the user of the session.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct DeliverEvent(pub(in crate::actors::sessions) OutboundEvent);
@@ -189,75 +199,83 @@ impl Handler<DeliverEvent> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, DeliverEvent(event): DeliverEvent, ctx: &mut Self::Context) {
-        match event.place() {
+        match event.position() {
             None => {
-                if self.opened {
+                if self.is_opened {
                     self.send_event(event, ctx);
                 }
             }
-            Some(place) => {
-                if self.line.is_none() {
-                    return; // the device asks, or the next attachment looks, for what it missed
+            Some(position) => {
+                if self.socket.is_none() {
+                    return; // the device asks for what it missed, or the next attachment finds it
                 }
-                self.hear(place, event, ctx);
+                self.on_sequenced_event(position, event, ctx);
             }
         }
     }
 }
 
 impl SessionActor {
-    /// Sends an event in its order, at once or when that which it follows has come.
-    fn hear(
+    /// Sends an event in sequence, at once or when its predecessors have been sent.
+    fn on_sequenced_event(
         &mut self,
-        place: SequencePosition,
+        position: SequencePosition,
         event: OutboundEvent,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        if place.kind == SequenceKind::Revisions {
-            // Of two nodes, the one that tells of the change may be heard first.
-            self.said.observe_head(place.conversation, event.about().unwrap_or(0));
-            if self.said.is_reading(place.conversation) {
-                // A message that is being read may come as it was before: the change comes after it.
-                self.changed.note(place.conversation, place.number);
-                return self.pump(ctx);
+        if position.kind == SequenceKind::Revisions {
+            // With two nodes, the one that announces the change may be received first.
+            self.message_cursors
+                .observe_head(position.conversation, event.changed_seq().unwrap_or(0));
+            if self.message_cursors.is_reading(position.conversation) {
+                // A message that is being read may arrive in its old state; the change must follow
+                // it.
+                self.change_cursors.advance_known(position.conversation, position.number);
+                return self.read_next_gap(ctx);
             }
         }
-        match self.cursors(place.kind).on_event(place.conversation, place.number) {
+        match self.cursors(position.kind).on_event(position.conversation, position.number) {
             DeliveryDecision::Next => {
                 self.send_event(event, ctx);
-                self.send_early(place, ctx);
+                self.send_successors(position, ctx);
             }
-            DeliveryDecision::Early if self.early.push(place, event) => self.lose_patience(ctx),
-            DeliveryDecision::Early => {
-                self.cursors(place.kind).seek_gap(place.conversation);
-                self.pump(ctx);
+            DeliveryDecision::OutOfOrder if self.reorder_buffer.push(position, event) => {
+                self.start_reorder_timer(ctx)
             }
-            DeliveryDecision::Known => self.pump(ctx),
+            DeliveryDecision::OutOfOrder => {
+                self.cursors(position.kind).seek_gap(position.conversation);
+                self.read_next_gap(ctx);
+            }
+            DeliveryDecision::AlreadyCovered => self.read_next_gap(ctx),
         }
     }
 
-    /// Sends what has waited for the event at `place`.
-    fn send_early(&mut self, mut place: SequencePosition, ctx: &mut SupervisedContext<Self>) {
-        while let Some((next, event)) = self.early.take_successors(place)
+    /// Sends the buffered events that follow `position`.
+    fn send_successors(
+        &mut self,
+        mut position: SequencePosition,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
+        while let Some((next, event)) = self.reorder_buffer.take_successors(position)
             && self.cursors(next.kind).on_event(next.conversation, next.number)
                 == DeliveryDecision::Next
         {
             self.send_event(event, ctx);
-            place = next;
+            position = next;
         }
     }
 
-    /// In a moment, what still waits is read from the database.
-    fn lose_patience(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if std::mem::replace(&mut self.impatient, true) {
+    /// Starts the timeout after which missing predecessors are read from the database.
+    fn start_reorder_timer(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if std::mem::replace(&mut self.reorder_timer_running, true) {
             return;
         }
         ctx.run_later(reorder_buffer::REORDER_TIMEOUT, |session, ctx| {
-            session.impatient = false;
-            for place in session.early.take_expired() {
-                session.cursors(place.kind).seek_gap(place.conversation);
+            session.reorder_timer_running = false;
+            for position in session.reorder_buffer.take_expired() {
+                session.cursors(position.kind).seek_gap(position.conversation);
             }
-            session.pump(ctx);
+            session.read_next_gap(ctx);
         });
     }
 }
@@ -266,31 +284,36 @@ impl SessionActor {
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct ObserveHead {
-    pub(in crate::actors::sessions) place: SequencePosition,
-    /// Whether this number is known not to be for the person.
-    pub(in crate::actors::sessions) passed: bool,
+    pub(in crate::actors::sessions) position: SequencePosition,
+    /// Whether this number is known not to be visible to the user.
+    pub(in crate::actors::sessions) is_skipped: bool,
 }
 
 impl Handler<ObserveHead> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, ObserveHead { place, passed }: ObserveHead, ctx: &mut Self::Context) {
-        if self.line.is_none() {
+    fn handle(
+        &mut self,
+        ObserveHead { position, is_skipped }: ObserveHead,
+        ctx: &mut Self::Context,
+    ) {
+        if self.socket.is_none() {
             return;
         }
-        let cursors = self.cursors(place.kind);
-        if !passed {
-            cursors.note(place.conversation, place.number);
-        } else if cursors.on_event(place.conversation, place.number) == DeliveryDecision::Next {
-            self.send_early(place, ctx);
+        let cursors = self.cursors(position.kind);
+        if !is_skipped {
+            cursors.advance_known(position.conversation, position.number);
+        } else if cursors.on_event(position.conversation, position.number) == DeliveryDecision::Next
+        {
+            self.send_successors(position, ctx);
         } else {
-            cursors.seek_gap(place.conversation);
+            cursors.seek_gap(position.conversation);
         }
-        self.pump(ctx);
+        self.read_next_gap(ctx);
     }
 }
 
-/// Something may not have reached the session: look into the database.
+/// Events may be lost: read the state of the conversations from the database.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct Resync;
@@ -299,14 +322,14 @@ impl Handler<Resync> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
-        self.told.store(false, Ordering::Release);
-        if self.line.is_some() {
+        self.resync_pending.store(false, Ordering::Release);
+        if self.socket.is_some() {
             self.load(ctx, None);
         }
     }
 }
 
-/// The socket has passed on everything before the fence.
+/// The socket has sent everything before the flush marker.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct SocketFlushed(pub(in crate::actors::sessions) u64);
@@ -314,15 +337,15 @@ pub(in crate::actors::sessions) struct SocketFlushed(pub(in crate::actors::sessi
 impl Handler<SocketFlushed> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, SocketFlushed(number): SocketFlushed, ctx: &mut Self::Context) {
-        if number == self.line_number {
-            self.reading = false;
-            self.pump(ctx);
+    fn handle(&mut self, SocketFlushed(socket_number): SocketFlushed, ctx: &mut Self::Context) {
+        if socket_number == self.socket_number {
+            self.is_reading = false;
+            self.read_next_gap(ctx);
         }
     }
 }
 
-/// The end of the session and its socket.
+/// Ends the session and closes its socket.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct EndSession(pub(in crate::actors::sessions) CloseReason);
@@ -330,12 +353,12 @@ pub(in crate::actors::sessions) struct EndSession(pub(in crate::actors::sessions
 impl Handler<EndSession> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, EndSession(why): EndSession, ctx: &mut Self::Context) {
-        if let Some(line) = self.line.take() {
-            line.close(why);
+    fn handle(&mut self, EndSession(reason): EndSession, ctx: &mut Self::Context) {
+        if let Some(socket) = self.socket.take() {
+            socket.close(reason);
         }
-        self.here = None;
-        self.is_attached(false);
+        self.online_guard = None;
+        self.set_attached(false);
         ctx.stop();
     }
 }

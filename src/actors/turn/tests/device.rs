@@ -1,4 +1,4 @@
-//! A client of TURN for tests: it writes requests by hand and reads what comes back.
+//! A TURN client for tests, which builds requests by hand and parses the responses.
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -27,100 +27,100 @@ use crate::actors::turn::quotas::TurnLimits;
 use crate::config;
 use crate::domain::calls::TurnCredentials;
 
-/// A server in memory: real sockets for peers, none for clients, and a clock that stands.
-pub(super) struct Bench {
+/// A server in memory: real sockets for peers, none for clients, and a manual clock.
+pub(super) struct TestServer {
     pub(super) clients: Rc<TurnClients>,
     pub(super) clock: Clock,
     pub(super) ice: TurnCredentials,
     pub(super) now: Instant,
-    pub(super) new: mpsc::UnboundedReceiver<SocketReader>,
+    pub(super) to_read: mpsc::UnboundedReceiver<SocketReader>,
 }
 
-impl Bench {
+impl TestServer {
     pub(super) fn new() -> Self {
         Self::with(Box::new(|client, now| Box::new(ProtoRelay::new("test", client, now))))
     }
 
-    pub(super) fn with(make: RelayFactory) -> Self {
+    pub(super) fn with(create_relay: RelayFactory) -> Self {
         let clock = Clock::fixed_at(Timestamp::from_micros(1_800_000_000_000_000));
         let config = config::load("", []).unwrap().turn;
         let urls = vec!["turn:here:3478".to_owned()];
         let ice = TurnCredentials::new(clock.clone(), &RandomSource::seeded(1), config, urls);
-        let rules = RelayPolicy {
+        let policy = RelayPolicy {
             bind: [127, 0, 0, 1].into(),
             ports: 20_000..=60_000,
             addresses: [IpAddr::from([192, 0, 2, 9])].into(),
-            peers: PeerPolicy { private: false },
+            peers: PeerPolicy { allow_private: false },
             limits: TurnLimits { user_allocations: 2, allocations: 3, user_bps: 0 },
         };
-        let (ground, new) = TurnContext::new(rules, ice.clone(), RandomSource::system());
+        let (context, to_read) = TurnContext::new(policy, ice.clone(), RandomSource::system());
         let now = tokio::time::Instant::now().into_std();
-        Self { clients: TurnClients::new(ground, make), clock, ice, now, new }
+        Self { clients: TurnClients::new(context, create_relay), clock, ice, now, to_read }
     }
 
-    /// Time passes, for people and for relays.
-    pub(super) fn wait(&mut self, time: Duration) {
+    /// Advances both the wall clock and the relay time.
+    pub(super) fn advance(&mut self, time: Duration) {
         self.clock.advance(time);
         self.now += time;
-        self.clients.pass(self.now);
+        self.clients.advance(self.now);
     }
 
     pub(super) fn device(&self, port: u16) -> Device {
         let remote = SocketAddr::from(([198, 51, 100, 1], port));
-        let (queue, heard) = mpsc::channel(64);
-        let line = FiveTuple { carrier: ClientTransport::Tcp, remote };
+        let (queue, received) = mpsc::channel(64);
+        let five_tuple = FiveTuple { transport: ClientTransport::Tcp, remote };
         let mut device = Device {
-            line,
-            way: ClientPath::Connection(queue),
-            heard,
+            five_tuple,
+            path: ClientPath::Connection(queue),
+            received,
             name: String::new(),
             password: String::new(),
             nonce: None,
         };
-        device.becomes(self, UserId::new());
+        device.set_user(self, UserId::new());
         device
     }
 }
 
 /// One client.
 pub(super) struct Device {
-    pub(super) line: FiveTuple,
-    pub(super) way: ClientPath,
-    pub(super) heard: mpsc::Receiver<Vec<u8>>,
+    pub(super) five_tuple: FiveTuple,
+    pub(super) path: ClientPath,
+    pub(super) received: mpsc::Receiver<Vec<u8>>,
     pub(super) name: String,
     pub(super) password: String,
     nonce: Option<String>,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Came {
-    /// What it wanted, for so many seconds and at this address where that was told.
-    Good(Option<u32>, Option<SocketAddr>),
-    Refused(u16),
-    Nothing,
+pub(super) enum RequestOutcome {
+    /// Success, with the lifetime in seconds and the relayed address where given.
+    Success(Option<u32>, Option<SocketAddr>),
+    Error(u16),
+    NoResponse,
 }
 
 impl Device {
-    /// It has the credentials of this user.
-    pub(super) fn becomes(&mut self, bench: &Bench, user: UserId) {
-        let told = bench.ice.servers(user).pop().unwrap();
-        self.name = told.username.unwrap();
-        self.password = told.credential.unwrap();
+    /// Uses the credentials of this user.
+    pub(super) fn set_user(&mut self, server: &TestServer, user: UserId) {
+        let ice_server = server.ice.servers(user).pop().unwrap();
+        self.name = ice_server.username.unwrap();
+        self.password = ice_server.credential.unwrap();
     }
 
-    pub(super) fn request(&self, method: u16, wants: &[&dyn AttributeWrite]) -> Vec<u8> {
+    pub(super) fn request(&self, method: u16, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
         let kind = MessageType::from_class_method(
             turn_server_proto::types::stun::message::MessageClass::Request,
             Method::new(method),
         );
         let transaction = TransactionId::generate();
-        self.write(Message::builder(kind, transaction, MessageWriteVec::new()), wants)
+        self.write(Message::builder(kind, transaction, MessageWriteVec::new()), attributes)
     }
 
-    fn write(&self, mut message: MessageWriteVec, wants: &[&dyn AttributeWrite]) -> Vec<u8> {
-        for want in wants {
-            message.add_attribute(*want).unwrap();
+    fn write(&self, mut message: MessageWriteVec, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
+        for attribute in attributes {
+            message.add_attribute(*attribute).unwrap();
         }
         if let Some(nonce) = &self.nonce {
             message.add_attribute(&Username::new(&self.name).unwrap()).unwrap();
@@ -133,16 +133,16 @@ impl Device {
         message.finish()
     }
 
-    pub(super) fn sends(&mut self, bench: &Bench, packet: &[u8]) -> Came {
-        bench.clients.receive(bench.now, self.line, &self.way, packet);
-        let Ok(answer) = self.heard.try_recv() else { return Came::Nothing };
+    pub(super) fn send(&mut self, server: &TestServer, packet: &[u8]) -> RequestOutcome {
+        server.clients.receive(server.now, self.five_tuple, &self.path, packet);
+        let Ok(answer) = self.received.try_recv() else { return RequestOutcome::NoResponse };
         let message = Message::from_bytes(&answer).unwrap();
         if let Ok(nonce) = message.attribute::<Nonce>() {
             self.nonce = Some(nonce.nonce().to_owned());
         }
         match message.attribute::<ErrorCode>() {
-            Ok(error) => Came::Refused(error.code()),
-            Err(_) => Came::Good(
+            Ok(error) => RequestOutcome::Error(error.code()),
+            Err(_) => RequestOutcome::Success(
                 message.attribute::<Lifetime>().ok().map(|lifetime| lifetime.seconds()),
                 message
                     .attribute::<XorRelayedAddress>()
@@ -152,30 +152,34 @@ impl Device {
         }
     }
 
-    /// Asks for an allocation, the first time twice: the first answer is the challenge.
-    pub(super) fn allocates(&mut self, bench: &Bench) -> Came {
-        let wanted = RequestedTransport::new(RequestedTransport::UDP);
+    /// Requests an allocation, the first time twice: the first response is the challenge.
+    pub(super) fn allocate(&mut self, server: &TestServer) -> RequestOutcome {
+        let transport = RequestedTransport::new(RequestedTransport::UDP);
         if self.nonce.is_none() {
-            let packet = self.request(3, &[&wanted]);
-            assert_eq!(self.sends(bench, &packet), Came::Refused(401));
+            let packet = self.request(3, &[&transport]);
+            assert_eq!(self.send(server, &packet), RequestOutcome::Error(401));
         }
-        let packet = self.request(3, &[&wanted]);
-        self.sends(bench, &packet)
+        let packet = self.request(3, &[&transport]);
+        self.send(server, &packet)
     }
 
-    pub(super) fn refreshes(&mut self, bench: &Bench, seconds: u32) -> Came {
+    pub(super) fn refresh(&mut self, server: &TestServer, seconds: u32) -> RequestOutcome {
         let packet = self.request(4, &[&Lifetime::new(seconds)]);
-        match self.sends(bench, &packet) {
-            Came::Refused(438) => {
+        match self.send(server, &packet) {
+            RequestOutcome::Error(438) => {
                 let packet = self.request(4, &[&Lifetime::new(seconds)]); // with the new nonce
-                self.sends(bench, &packet)
+                self.send(server, &packet)
             }
-            came => came,
+            outcome => outcome,
         }
     }
 
-    /// Asks that these peers may send to it.
-    pub(super) fn permits(&mut self, bench: &Bench, peers: &[&str]) -> Came {
+    /// Requests permissions for these peers.
+    pub(super) fn create_permission(
+        &mut self,
+        server: &TestServer,
+        peers: &[&str],
+    ) -> RequestOutcome {
         let kind = MessageType::from_class_method(
             turn_server_proto::types::stun::message::MessageClass::Request,
             Method::new(8),
@@ -185,22 +189,27 @@ impl Device {
             .iter()
             .map(|peer| XorPeerAddress::new(SocketAddr::new(peer.parse().unwrap(), 9), transaction))
             .collect();
-        let wants: Vec<_> = peers.iter().map(|peer| peer as &dyn AttributeWrite).collect();
+        let attributes: Vec<_> = peers.iter().map(|peer| peer as &dyn AttributeWrite).collect();
         let packet =
-            self.write(Message::builder(kind, transaction, MessageWriteVec::new()), &wants);
-        self.sends(bench, &packet)
+            self.write(Message::builder(kind, transaction, MessageWriteVec::new()), &attributes);
+        self.send(server, &packet)
     }
 
-    pub(super) fn binds(&mut self, bench: &Bench, channel: u16, peer: SocketAddr) -> Came {
+    pub(super) fn bind_channel(
+        &mut self,
+        server: &TestServer,
+        channel: u16,
+        peer: SocketAddr,
+    ) -> RequestOutcome {
         let kind = MessageType::from_class_method(
             turn_server_proto::types::stun::message::MessageClass::Request,
             Method::new(9),
         );
         let transaction = TransactionId::generate();
         let peer = XorPeerAddress::new(peer, transaction);
-        let wants: [&dyn AttributeWrite; 2] = [&ChannelNumber::new(channel), &peer];
+        let attributes: [&dyn AttributeWrite; 2] = [&ChannelNumber::new(channel), &peer];
         let packet =
-            self.write(Message::builder(kind, transaction, MessageWriteVec::new()), &wants);
-        self.sends(bench, &packet)
+            self.write(Message::builder(kind, transaction, MessageWriteVec::new()), &attributes);
+        self.send(server, &packet)
     }
 }

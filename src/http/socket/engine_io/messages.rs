@@ -34,7 +34,7 @@ impl Handler<PollRequest> for EngineIoSession {
             }
             EngineIoTransport::Polling(_) => {
                 let _ = reply.send(Err(PollError::BadRequest)); // the client may be gone
-                self.close_with(CloseReason::Garbled, ctx);
+                self.close_with(CloseReason::InvalidFrame, ctx);
             }
             EngineIoTransport::WebSocket(..) => {
                 let _ = reply.send(Err(PollError::BadRequest));
@@ -79,7 +79,7 @@ impl Handler<SocketOpened> for EngineIoSession {
     fn handle(&mut self, opened: SocketOpened, ctx: &mut Self::Context) {
         let SocketOpened { number, socket } = opened;
         if self.ended {
-            socket.close(CloseReason::Lost);
+            socket.close(CloseReason::SessionLost);
         } else if number == INITIAL_SOCKET {
             self.transport = EngineIoTransport::WebSocket(number, socket);
             let open = Self::handshake(self.gate.app(), &self.sid, &[]);
@@ -87,7 +87,7 @@ impl Handler<SocketOpened> for EngineIoSession {
         } else if self.upgrade_probe.is_some()
             || matches!(self.transport, EngineIoTransport::WebSocket(..))
         {
-            socket.close(CloseReason::Garbled);
+            socket.close(CloseReason::InvalidFrame);
         } else {
             self.start_upgrade(number, socket, ctx);
         }
@@ -161,7 +161,7 @@ impl Handler<NodeDraining> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, _: NodeDraining, ctx: &mut Self::Context) {
-        self.close_with(CloseReason::Leaving, ctx);
+        self.close_with(CloseReason::NodeDraining, ctx);
     }
 }
 
@@ -175,9 +175,9 @@ impl Handler<FromSession> for EngineIoSession {
 
     fn handle(&mut self, FromSession(command): FromSession, ctx: &mut Self::Context) {
         match command {
-            SocketCommand::Event(event) => self.send_packet(event.socket_io(), ctx),
-            SocketCommand::Reply { id, answer } => self.reply(id, &answer, ctx),
-            SocketCommand::Fence => self.enqueue(EngineIoOutbound::Fence, ctx),
+            SocketCommand::Event(event) => self.send_packet(event.socket_io_frame(), ctx),
+            SocketCommand::Reply { id, result: answer } => self.reply(id, &answer, ctx),
+            SocketCommand::FlushMarker => self.enqueue(EngineIoOutbound::Fence, ctx),
             SocketCommand::Close(reason) => self.close_with(reason, ctx),
         }
     }
@@ -188,8 +188,8 @@ pub(super) fn socket_handle(ctx: &SupervisedContext<EngineIoSession>) -> SocketH
     let (sender, closer) = (ctx.self_ref(), ctx.self_ref());
     let send = move |command| {
         sender.tell(FromSession(command)).map_err(|undelivered| match undelivered {
-            SendError::Full => SocketSendError::Slow,
-            _ => SocketSendError::Gone,
+            SendError::Full => SocketSendError::QueueFull,
+            _ => SocketSendError::Closed,
         })
     };
     SocketHandle::new(send, move |reason| {

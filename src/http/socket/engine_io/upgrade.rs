@@ -35,7 +35,7 @@ impl EngineIoSession {
         self.upgrade_probe = Some(UpgradeProbe { number, socket, probed: false });
         ctx.run_later(UPGRADE_TIMEOUT, move |session, _| {
             if let Some(expired) = session.upgrade_probe.take_if(|probe| probe.number == number) {
-                expired.socket.close(CloseReason::Silent);
+                expired.socket.close(CloseReason::PingTimeout);
             }
         });
     }
@@ -72,7 +72,7 @@ impl EngineIoSession {
             }
             _ => {
                 if let Some(probe) = self.upgrade_probe.take() {
-                    probe.socket.close(CloseReason::Garbled);
+                    probe.socket.close(CloseReason::InvalidFrame);
                 }
             }
         }
