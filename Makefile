@@ -24,6 +24,7 @@ check: ## check formatting and lints and run the fast tests; takes a minute, nee
 one: ## run the tests whose name contains T: make one T=reconnect
 	@test -n "$(T)" || { echo 'T is missing: make one T=part_of_a_test_name'; exit 64; }
 	@tests/tools
+	@cargo build --quiet --package securevox-loadgen
 	@tests/services with cargo test --workspace --tests -- "$(T)"
 
 bench: ## run the benchmarks

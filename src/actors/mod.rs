@@ -5,6 +5,7 @@ pub mod admin;
 pub mod bus;
 pub mod calls;
 pub mod chat;
+pub mod delivery;
 pub mod expiry;
 pub mod housekeeping;
 pub mod jobs;

@@ -14,6 +14,7 @@ use super::admin::AdminService;
 use super::bus;
 use super::calls::{self as rooms, CallRoom, CallService};
 use super::chat::{ChatShard, ChatShards};
+use super::delivery::EventRouter;
 use super::expiry::MessageExpirer;
 use super::housekeeping::HousekeepingActor;
 use super::jobs::JobWorker;
@@ -22,7 +23,7 @@ use super::membership::{self, ClusterEventHandler, LocalNodeServices, Membership
 use super::peer_nodes::PeerNodes;
 use super::presence::{PresenceActor, PresenceHandle};
 use super::scheduler::{self, Scheduler};
-use super::sessions::{EventRouter, SessionActor, SessionDeps, SessionService};
+use super::sessions::{SessionActor, SessionDeps, SessionService};
 use super::store_health::{StoreHealthFlag, StoreHealthMonitor};
 use super::supervision::{
     ActorRef, Strategy, SupervisionTree, SupervisorSpec, ThreadAffinity, child, dynamic_supervisor,

@@ -22,7 +22,7 @@ struct Setting {
     comment: String,
 }
 
-/// Reads `config.toml` line by line: a comment belongs to all keys that follow it directly.
+/// Reads `config.toml` line by line, without the profiles: a comment belongs to all keys that follow it directly.
 fn settings(text: &str) -> Vec<Setting> {
     let (mut settings, mut section) = (Vec::new(), String::new());
     let (mut comment, mut open) = (String::new(), false);
@@ -52,6 +52,7 @@ fn settings(text: &str) -> Vec<Setting> {
             comment.clear();
         }
     }
+    settings.retain(|setting| !setting.section.starts_with("profiles"));
     settings
 }
 
@@ -60,12 +61,12 @@ fn settings_reference(text: &str) -> String {
         "# Settings\n\nGenerated from `config.toml`, which is compiled in as the lowest layer. A setting `key` of section `[section]` is\n\
          `SECUREVOX__SECTION__KEY` in the environment; values there are TOML.\n",
     );
-    let mut last = None;
-    for setting in settings(text).iter().filter(|it| !it.section.starts_with("profiles")) {
-        if last != Some(&setting.section) {
+    let mut last: Option<String> = None;
+    for setting in settings(text) {
+        if last.as_ref() != Some(&setting.section) {
             let title = if setting.section.is_empty() { "(top)" } else { &setting.section };
             let _ = write!(page, "\n## {title}\n\n| key | default | meaning |\n|---|---|---|\n");
-            last = Some(&setting.section);
+            last = Some(setting.section.clone());
         }
         let comment = setting.comment.replace('|', "\\|");
         let default = setting.default.replace('|', "\\|");

@@ -57,5 +57,5 @@ async fn key_rotation_reseals_values_while_serving(backend: Backend) {
     let refused = world.command().arg("serve").output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(words.contains("sealed with key 2"), "{words}");
+    assert!(words.contains("sealed with key version 2"), "{words}");
 }

@@ -21,8 +21,8 @@ use tokio::sync::Semaphore;
 
 use self::call_index::{CallIndex, LocatedCall};
 use self::room::{EndCall, SessionLost};
+use super::delivery::EventRouter;
 use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
-use super::sessions::EventRouter;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
 use crate::domain::accounts::Principal;

@@ -9,9 +9,9 @@ use base::random::RandomSource;
 use store::{NewAudit, NewUserRow, Role, Store};
 
 use super::CallService;
+use crate::actors::delivery::EventRouter;
 use crate::actors::media;
 use crate::actors::peer_nodes::PeerNodes;
-use crate::actors::sessions::EventRouter;
 use crate::actors::supervision::dynamic_supervisor;
 use crate::cluster::cache::BoxFuture;
 use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};

@@ -134,7 +134,7 @@ impl DatagramBatch {
             while count < BATCH
                 && let Some(first) = remaining.first()
             {
-                let (gso_batch, total) =
+                let (segment_count, total) =
                     if use_gso { gso_batch(remaining) } else { (1, first.length) };
                 let Some(slice) = bytes.get(first.start..first.start + total) else { break };
                 iovecs[count] =
@@ -144,19 +144,22 @@ impl DatagramBatch {
                 header.msg_name = from_mut(&mut self.to[count]).cast();
                 header.msg_iov = &raw mut iovecs[count];
                 header.msg_iovlen = 1;
-                if gso_batch > 1 {
+                if segment_count > 1 {
                     header.msg_control = control_buffers[count].as_mut_ptr().cast();
                     header.msg_controllen = size_of::<[u64; 3]>() as _;
                     let control: *mut libc::cmsghdr = control_buffers[count].as_mut_ptr().cast();
                     (*control).cmsg_level = libc::SOL_UDP;
                     (*control).cmsg_type = libc::UDP_SEGMENT;
                     (*control).cmsg_len = libc::CMSG_LEN(2) as _;
-                    #[expect(clippy::cast_possible_truncation, reason = "at most SIZE")]
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        reason = "at most MAX_DATAGRAM_BYTES"
+                    )]
                     libc::CMSG_DATA(control).cast::<u16>().write_unaligned(first.length as u16);
                 }
-                segments[count] = gso_batch;
-                remaining = &remaining[gso_batch..];
-                used += gso_batch;
+                segments[count] = segment_count;
+                remaining = &remaining[segment_count..];
+                used += segment_count;
                 count += 1;
             }
             let mut sent_count = 0;

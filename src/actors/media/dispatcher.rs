@@ -163,12 +163,12 @@ impl RoomDispatcher {
         let checked_room =
             if matches!(datagram.first(), Some(0..=3)) { room_of(datagram) } else { None };
         let number = checked_room.or_else(|| self.paths.borrow().get(&path).copied());
-        let room = number.and_then(|n| Some((n, self.rooms.borrow().get(&n).cloned()?)));
-        let Some((number, hosted_room)) = room else { return self.without_room.increment(1) };
+        let found = number.and_then(|n| Some((n, self.rooms.borrow().get(&n).cloned()?)));
+        let Some((number, hosted_room)) = found else { return self.without_room.increment(1) };
         self.touch(number, &hosted_room);
         self.guard(number, &hosted_room, |room| {
             #[cfg(debug_assertions)]
-            assert!(!datagram.ends_with(FAULT), "a packet that asks for it");
+            assert!(!datagram.ends_with(FAULT), "injected fault");
             room.receive(now, path, datagram);
         });
     }
@@ -319,7 +319,7 @@ mod tests {
         dispatcher.guard(first, &hosted_room, |_| std::panic::panic_any("a packet"));
 
         assert_eq!(*panics.borrow(), [(0, "a packet".to_owned())]);
-        assert!(!dispatcher.has_path(path), "no packet finds the way to it");
+        assert!(!dispatcher.has_path(path), "no packet is dispatched to it");
         assert!(dispatcher.with(first, |_, _| ()).is_none());
         dispatcher.with(second, |room, now| room.join(now, ParticipantId(1))).unwrap();
         assert_eq!(

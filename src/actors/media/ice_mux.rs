@@ -209,8 +209,8 @@ async fn run_io_loop(dispatcher: Rc<RoomDispatcher>, sockets: Rc<MediaSockets>) 
 
 fn read_batches(dispatcher: &RoomDispatcher, udp: &UdpSocket, batch: &mut DatagramBatch) {
     for _ in 0..MAX_BATCHES_PER_WAKE {
-        let read_batches = udp.try_io(Interest::READABLE, || batch.receive(udp.as_raw_fd()));
-        let Ok(count) = read_batches else { return }; // nothing waits, or the next iteration gets the error
+        let received = udp.try_io(Interest::READABLE, || batch.receive(udp.as_raw_fd()));
+        let Ok(count) = received else { return }; // nothing waits, or the next iteration gets the error
         let now = now();
         for i in 0..count {
             if let Some((remote, datagram)) = batch.datagram(i) {

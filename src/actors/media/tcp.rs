@@ -49,16 +49,16 @@ impl TcpMux {
 
     /// Accepts connections, forever.
     pub(super) async fn serve(&self, listener: TcpListener) {
-        let mut connections_ = FuturesUnordered::new();
+        let mut open = FuturesUnordered::new();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(_) if connections_.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
-                    Ok((stream, remote)) => connections_.push(self.serve_connection(stream, remote)),
+                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
+                    Ok((stream, remote)) => open.push(self.serve_connection(stream, remote)),
                     // Out of file descriptors: the pause lets other connections close.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                 },
-                Some(()) = connections_.next(), if !connections_.is_empty() => {}
+                Some(()) = open.next(), if !open.is_empty() => {}
             }
         }
     }
@@ -87,12 +87,12 @@ async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
     let dispatcher = RoomDispatcher::current_thread();
     let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
     let mut frame = vec![0; MAX_FRAME_BYTES];
-    let unauthenticated = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
+    let first_packet_deadline = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
     loop {
         let until = if dispatcher.has_path(path) {
             tokio::time::Instant::now() + IDLE_TIMEOUT
         } else {
-            unauthenticated
+            first_packet_deadline
         };
         let packet = tokio::time::timeout_at(until, next(&mut reader, &mut frame)).await;
         let Ok(Some(packet)) = packet else { return };
@@ -124,7 +124,7 @@ mod tests {
 
     /// Connects, sends `payload` every four seconds, and returns how long it took until the connection
     /// was closed.
-    async fn unauthenticated(address: SocketAddr, payload: Option<&[u8]>) -> Duration {
+    async fn connect_unauthenticated(address: SocketAddr, payload: Option<&[u8]>) -> Duration {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let started = tokio::time::Instant::now();
         let mut interval = tokio::time::interval(Duration::from_secs(4));
@@ -149,16 +149,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = TcpMux::default();
-        let connections_ = async {
+        let clients = async {
             tokio::join!(
-                unauthenticated(address, None),
-                unauthenticated(address, Some(b"\0\x05noise")),
-                unauthenticated(address, Some(b"\xff\xfftoo long a frame")),
+                connect_unauthenticated(address, None),
+                connect_unauthenticated(address, Some(b"\0\x05noise")),
+                connect_unauthenticated(address, Some(b"\xff\xfftoo long a frame")),
             )
         };
         let (silent, noisy, oversized) = tokio::select! {
             () = connections.serve(listener) => unreachable!("serve never returns"),
-            ended = connections_ => ended,
+            elapsed = clients => elapsed,
         };
 
         let expected = FIRST_PACKET_TIMEOUT..FIRST_PACKET_TIMEOUT + Duration::from_secs(2);

@@ -4,7 +4,7 @@ use base::ids::{NodeId, SessionId};
 use store::Store;
 
 use crate::actors::calls::CallService;
-use crate::actors::sessions::EventRouter;
+use crate::actors::delivery::EventRouter;
 use crate::cluster::BoxFuture;
 use crate::protocol::cluster::{NodeLoad, NodeStateChange, RemoteCallSummary};
 

@@ -17,7 +17,7 @@ use metrics::counter;
 use store::{Availability, StatusRow, Store};
 
 use self::tracker::{PresenceTracker, PresenceUpdate};
-use super::sessions::{EventRouter, OutboundEvent};
+use super::delivery::{EventRouter, OutboundEvent};
 use super::supervision::SupervisedContext;
 use crate::protocol::presence::{self as wire, PresenceState};
 use crate::protocol::server::ServerEvent;

@@ -1,19 +1,14 @@
 //! Sessions of devices, and the routing of events to the sessions of a user on all nodes.
 
 mod cursors;
-mod event_router;
-mod outbound_event;
-mod registry;
 mod reorder_buffer;
 mod requests;
 mod session;
 mod socket_handle;
 
-pub use event_router::EventRouter;
-pub use outbound_event::{OutboundEvent, SequenceKind, SequencePosition};
 pub use requests::RequestError;
 pub use session::SessionActor;
-pub use socket_handle::{CloseReason, ReplyResult, SocketCommand, SocketHandle, SocketSendError};
+pub use socket_handle::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,10 +18,11 @@ use base::ids::{SessionId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::session::{
-    AttachSocket, ClientRequest, DetachSocket, EndSession, SessionInit, SocketFlushed, SocketReady,
+    AttachSocket, ClientRequest, DetachSocket, SessionInit, SocketFlushed, SocketReady,
 };
 use super::calls::CallService;
 use super::chat::ChatShards;
+use super::delivery::{CloseReason, EndSession, EventRouter, OutboundEvent};
 use super::presence::PresenceHandle;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
@@ -153,7 +149,8 @@ impl SessionService {
         for _ in 0..=self.config.max_per_device {
             for entry in self.event_router.registry.of_device(principal.user, principal.device) {
                 if !entry.attached.load(Ordering::Acquire)
-                    && let Some(handle) = offer_socket(&entry.actor, socket.clone()).await?
+                    && let Some(session) = self.supervisor.get(&entry.session.to_string())
+                    && let Some(handle) = offer_socket(&session, socket.clone()).await?
                 {
                     return Ok(handle);
                 }
@@ -185,8 +182,7 @@ impl SessionService {
             .iter()
             .take(device_sessions.len().saturating_sub(self.config.max_per_device))
         {
-            // fails only if it has ended already
-            let _ = oldest.actor.tell_control(EndSession(CloseReason::TooManySessions));
+            oldest.end(CloseReason::TooManySessions);
         }
         Ok(handle)
     }

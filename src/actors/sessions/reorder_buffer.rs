@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::outbound_event::{OutboundEvent, SequencePosition};
+use crate::actors::delivery::{OutboundEvent, SequencePosition};
 
 /// How long a missing predecessor may take to arrive before it is read from the database.
 pub(super) const REORDER_TIMEOUT: Duration = Duration::from_millis(50);

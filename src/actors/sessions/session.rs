@@ -6,10 +6,7 @@
 mod catch_up;
 mod messages;
 
-pub(super) use messages::{
-    AttachSocket, ClientRequest, DeliverEvent, DetachSocket, EndSession, ObserveHead, Resync,
-    SocketFlushed, SocketReady,
-};
+pub(super) use messages::{AttachSocket, ClientRequest, DetachSocket, SocketFlushed, SocketReady};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -22,13 +19,12 @@ use tokio::sync::oneshot;
 
 use self::messages::AttachSocketReply;
 use super::cursors::DeliveryCursors;
-use super::outbound_event::{OutboundEvent, SequenceKind};
-use super::registry::SessionEntry;
 use super::reorder_buffer::ReorderBuffer;
-use super::socket_handle::{
-    CloseReason, ReplyResult, SocketCommand, SocketHandle, SocketSendError,
-};
+use super::socket_handle::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
 use super::{SessionHandle, SessionService};
+use crate::actors::delivery::{
+    CloseReason, OutboundEvent, SequenceKind, SessionEntry, SessionMailbox,
+};
 use crate::actors::presence::OnlineGuard;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::accounts::Principal;
@@ -248,13 +244,19 @@ impl Actor for SessionActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let actor = ctx.self_ref();
         let entry = SessionEntry {
             session: self.init.id,
             device: self.init.principal.device,
             call_only: self.init.principal.call_grant.is_some(),
             attached: self.attached.clone(),
             resync_pending: self.resync_pending.clone(),
-            actor: ctx.self_ref(),
+            mailbox: SessionMailbox {
+                deliver: actor.recipient(),
+                observe_head: actor.recipient(),
+                resync: actor.recipient(),
+                end: actor.recipient(),
+            },
         };
         self.sessions().event_router.registry.add(self.init.principal.user, entry);
         self.restart_timer(self.sessions().config.resume_window(), ctx, |_, ctx| ctx.stop());

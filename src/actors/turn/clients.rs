@@ -128,7 +128,7 @@ impl TurnClients {
         }
     }
 
-    /// Runs `deed` with a client; `None` if it is unknown, or was dropped because of a panic.
+    /// Runs `f` with a client; `None` if it is unknown, or was dropped because of a panic.
     fn with<T>(&self, five_tuple: FiveTuple, f: impl FnOnce(&mut TurnClient) -> T) -> Option<T> {
         let client = self.by_five_tuple.borrow().get(&five_tuple).cloned()?;
         let result = catch_unwind(AssertUnwindSafe(|| f(&mut client.borrow_mut())));

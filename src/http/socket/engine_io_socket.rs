@@ -9,7 +9,8 @@ use super::engine_io::{
     EngineIoSession, EngineSocketFlushed, SocketClosed, SocketOpened, SocketPacketReceived,
 };
 use super::ws;
-use crate::actors::sessions::{CloseReason, SocketSendError};
+use crate::actors::delivery::CloseReason;
+use crate::actors::sessions::SocketSendError;
 use crate::actors::supervision::{ActorRef, SendError};
 
 type Context = ws::WebsocketContext<EngineIoSocket>;

@@ -9,9 +9,8 @@ use actix_web::web::Data;
 use base::clock::Timestamp;
 use base::error::{CodedError, ErrorKind};
 
-use crate::actors::sessions::{
-    CloseReason, ReplyResult, RequestError, SessionHandle, SocketHandle,
-};
+use crate::actors::delivery::CloseReason;
+use crate::actors::sessions::{ReplyResult, RequestError, SessionHandle, SocketHandle};
 use crate::cluster::{RateLimit, RateLimitError};
 use crate::domain::{accounts, calls};
 use crate::http::{AppState, SocketGuard};

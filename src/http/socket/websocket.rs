@@ -14,9 +14,8 @@ use serde_json::json;
 
 use super::gate::{FrameAction, SocketGate};
 use super::ws;
-use crate::actors::sessions::{
-    CloseReason, OutboundEvent, ReplyResult, SocketCommand, SocketHandle, SocketSendError,
-};
+use crate::actors::delivery::{CloseReason, OutboundEvent};
+use crate::actors::sessions::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
 use crate::http::AppState;
 use crate::http::problem::ApiError;
 use crate::protocol::client::ClientFrame;

@@ -8,9 +8,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::CallService;
 use super::super::call_index::CallIndex;
+use crate::actors::delivery::{EventRouter, OutboundEvent};
 use crate::actors::media;
 use crate::actors::peer_nodes::PeerNodes;
-use crate::actors::sessions::{EventRouter, OutboundEvent};
 use crate::cluster::{FencingToken, OwnershipDirectory};
 use crate::domain::calls::{CallDomain, CallState, EventTarget};
 use crate::protocol::calls::CallEndReason;

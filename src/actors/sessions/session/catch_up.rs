@@ -6,10 +6,10 @@ use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::counter;
 
 use super::super::cursors::{DeliveryCursors, SequenceGap};
-use super::super::outbound_event::{OutboundEvent, SequenceKind};
 use super::super::requests;
 use super::super::socket_handle::SocketCommand;
 use super::SessionActor;
+use crate::actors::delivery::{OutboundEvent, SequenceKind};
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::ChatError;
 use crate::protocol::chat as wire;

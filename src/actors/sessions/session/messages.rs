@@ -11,11 +11,13 @@ use metrics::counter;
 use tokio::sync::oneshot;
 
 use super::super::cursors::DeliveryDecision;
-use super::super::outbound_event::{OutboundEvent, SequenceKind, SequencePosition};
 use super::super::requests;
-use super::super::socket_handle::{CloseReason, ReplyResult, SocketHandle};
+use super::super::socket_handle::{ReplyResult, SocketHandle};
 use super::super::{SessionHandle, reorder_buffer};
 use super::SessionActor;
+use crate::actors::delivery::{
+    DeliverEvent, EndSession, ObserveHead, OutboundEvent, Resync, SequenceKind, SequencePosition,
+};
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls;
 use crate::protocol::client::{CallClientEvent, ClientEvent};
@@ -190,11 +192,6 @@ impl SessionActor {
     }
 }
 
-/// An event for the user of the session.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors::sessions) struct DeliverEvent(pub(in crate::actors::sessions) OutboundEvent);
-
 impl Handler<DeliverEvent> for SessionActor {
     type Result = ();
 
@@ -280,15 +277,6 @@ impl SessionActor {
     }
 }
 
-/// How far a conversation is.
-#[derive(Clone, Copy, Message)]
-#[rtype(result = "()")]
-pub(in crate::actors::sessions) struct ObserveHead {
-    pub(in crate::actors::sessions) position: SequencePosition,
-    /// Whether this number is known not to be visible to the user.
-    pub(in crate::actors::sessions) is_skipped: bool,
-}
-
 impl Handler<ObserveHead> for SessionActor {
     type Result = ();
 
@@ -312,11 +300,6 @@ impl Handler<ObserveHead> for SessionActor {
         self.read_next_gap(ctx);
     }
 }
-
-/// Events may be lost: read the state of the conversations from the database.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Resync;
 
 impl Handler<Resync> for SessionActor {
     type Result = ();
@@ -344,11 +327,6 @@ impl Handler<SocketFlushed> for SessionActor {
         }
     }
 }
-
-/// Ends the session and closes its socket.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(in crate::actors::sessions) struct EndSession(pub(in crate::actors::sessions) CloseReason);
 
 impl Handler<EndSession> for SessionActor {
     type Result = ();

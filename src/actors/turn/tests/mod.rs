@@ -18,8 +18,8 @@ use super::relay::{AddressFamily, OutboundPacket, RelayAction, RelaySocketError,
 
 const GRANTED: u32 = 600;
 
-fn granted(outcomes: &RequestOutcome) -> bool {
-    matches!(outcomes, RequestOutcome::Success(Some(GRANTED), Some(address)) if address.ip().to_string() == "192.0.2.9")
+fn granted(outcome: &RequestOutcome) -> bool {
+    matches!(outcome, RequestOutcome::Success(Some(GRANTED), Some(address)) if address.ip().to_string() == "192.0.2.9")
 }
 
 #[tokio::test]
@@ -185,8 +185,8 @@ async fn peer_data_without_channel_arrives_as_data_indication() {
 #[tokio::test]
 async fn unauthenticated_clients_are_bounded_and_expire() {
     let mut server = TestServer::new();
-    let mut first = server.device(1);
-    assert!(granted(&first.allocate(&server)));
+    let mut allocated = server.device(1);
+    assert!(granted(&allocated.allocate(&server)));
     for port in 0..MAX_UNAUTHENTICATED_CLIENTS + 1000 {
         let mut unauthenticated = server.device(u16::try_from(1000 + port).unwrap());
         let packet = unauthenticated

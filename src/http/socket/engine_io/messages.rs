@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use super::super::engine_io_socket::EngineIoSocketHandle;
 use super::super::packet::SEPARATOR;
 use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport, PollError, PollReply};
-use crate::actors::sessions::{CloseReason, SocketCommand, SocketHandle, SocketSendError};
+use crate::actors::delivery::CloseReason;
+use crate::actors::sessions::{SocketCommand, SocketHandle, SocketSendError};
 use crate::actors::supervision::{SendError, SupervisedContext};
 
 /// A poll request; answered when there are packets.

@@ -8,7 +8,7 @@ use actix::AsyncContext;
 use super::super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
 use super::super::packet::EngineIoPacket;
 use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport};
-use crate::actors::sessions::CloseReason;
+use crate::actors::delivery::CloseReason;
 use crate::actors::supervision::SupervisedContext;
 
 /// An upgrade that is not completed in this time is abandoned, and polling continues.

@@ -1,13 +1,6 @@
-//! Chat shards: the actors that order messages.
-//!
-//! Each conversation belongs to one shard. While one of its batches commits, new messages wait and
-//! become the next batch: one transaction and one fsync for many senders (group commit), and
-//! committed messages are published in the order of `seq`. On a restart a shard drops what waited
-//! (senders are told to retry, with the same `client_id`) and makes every session resync.
-//!
-//! A published event may be lost or duplicated; it only tells sessions how far a conversation is.
+//! The actor that orders the writes of its conversations.
 
-mod queue;
+mod announce;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,15 +12,12 @@ use base::ids::{ConversationId, UserId};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 
-pub use self::queue::ChatShards;
-use self::queue::{ConversationWork, EnqueueWork, ReplySlot};
-use super::sessions::{EventRouter, OutboundEvent, SequencePosition};
-use super::supervision::SupervisedContext;
+use super::work::{ConversationWork, EnqueueWork, ReplySlot};
+use crate::actors::delivery::{EventRouter, OutboundEvent, SequencePosition};
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::{
-    ChangeMessageOutcome, ChatError, ChatService, MessageChange, MessageDraft, SendMessageOutcome,
+    ChangeMessageOutcome, ChatError, ChatService, MessageDraft, SendMessageOutcome,
 };
-use crate::protocol::messages::MessageView as Wire;
-use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
     CHANGES, CHAT_COMMIT_BATCH_SIZE, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED,
     count_dropped_event, count_rejected,
@@ -249,50 +239,6 @@ impl ChatShard {
             if idle && queue.recipients.is_none() {
                 self.queues.remove(&conversation); // a conversation that may not even exist
             }
-        }
-    }
-
-    fn announce_message(
-        &self,
-        recipients: &RecipientCache,
-        message: &Wire,
-        withheld: Option<UserId>,
-    ) {
-        let event = OutboundEvent::new(&ServerEvent::Message(message.clone()));
-        self.publish_filtered(recipients, &event, None, withheld.as_slice());
-    }
-
-    fn announce_change(&self, recipients: &RecipientCache, change: &MessageChange) {
-        self.publish_filtered(
-            recipients,
-            &OutboundEvent::new(&change.event),
-            change.only,
-            &change.except,
-        );
-    }
-
-    /// Publishes an event to one member only, or to all except some; the others are told to skip
-    /// it.
-    fn publish_filtered(
-        &self,
-        recipients: &RecipientCache,
-        event: &OutboundEvent,
-        only: Option<UserId>,
-        except: &[UserId],
-    ) {
-        if only.is_none() && except.is_empty() {
-            return self.event_router.publish(&recipients.users, event);
-        }
-        let is_recipient = |user: &&UserId| match only {
-            Some(one) => one == **user,
-            None => !except.contains(*user),
-        };
-        let (to, skipping): (Vec<&UserId>, Vec<&UserId>) =
-            recipients.users.iter().partition(is_recipient);
-        let owned = |users: Vec<&UserId>| users.into_iter().copied().collect::<Vec<_>>();
-        self.event_router.publish(&owned(to), event);
-        if let Some(position) = event.position() {
-            self.event_router.publish_skipped(&owned(skipping), position);
         }
     }
 

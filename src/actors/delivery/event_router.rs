@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 
+use super::close_reason::CloseReason;
+use super::messages::{DeliverEvent, ObserveHead};
 use super::outbound_event::{OutboundEvent, SequencePosition};
-use super::registry::SessionRegistry;
-use super::session::{DeliverEvent, EndSession, ObserveHead};
-use super::socket_handle::CloseReason;
+use super::session_registry::{SessionEntry, SessionRegistry};
 use crate::actors::peer_nodes::PeerNodes;
 use crate::actors::supervision::SendError;
 use crate::protocol::cluster::{DeviceKey, NodeEvent};
@@ -18,7 +18,7 @@ use crate::telemetry::metrics::count_dropped_event;
 /// Finds the sessions of users on all nodes; cheap to clone.
 #[derive(Clone)]
 pub struct EventRouter {
-    pub(super) registry: Arc<SessionRegistry>,
+    pub(in crate::actors) registry: Arc<SessionRegistry>,
     peer_nodes: PeerNodes,
     /// Set while this node drains: its devices reconnect to other nodes.
     draining: Arc<AtomicBool>,
@@ -44,7 +44,7 @@ impl EventRouter {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
+                if entry.deliver(DeliverEvent(event.clone())) == Err(SendError::Full) {
                     count_dropped_event("session-full");
                     entry.request_resync();
                 }
@@ -77,7 +77,7 @@ impl EventRouter {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(head) == Err(SendError::Full) {
+                if entry.mailbox.observe_head.tell(head) == Err(SendError::Full) {
                     count_dropped_event("session-full");
                     entry.request_resync();
                 }
@@ -94,7 +94,7 @@ impl EventRouter {
         event: &OutboundEvent,
     ) -> bool {
         let Some(entry) = self.registry.get(user, session) else { return false };
-        if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
+        if entry.deliver(DeliverEvent(event.clone())) == Err(SendError::Full) {
             count_dropped_event("session-full");
         }
         true
@@ -156,15 +156,14 @@ impl EventRouter {
     }
 
     /// Notifies the other nodes that a user changed their status.
-    pub(super) fn status_changed(&self, user: UserId) {
+    pub(in crate::actors) fn status_changed(&self, user: UserId) {
         self.peer_nodes.publish(&NodeEvent::StatusChanged(user));
     }
 
     /// Ends the sessions of a device on this node.
     pub fn close_device_sessions_local(&self, user: UserId, device: DeviceId) {
         for entry in self.registry.of_device(user, device) {
-            // fails only if it has ended already
-            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
+            entry.end(CloseReason::SignedOut);
         }
     }
 
@@ -177,14 +176,13 @@ impl EventRouter {
     /// Ends all sessions of a user on this node.
     pub fn close_user_sessions_local(&self, user: UserId) {
         self.registry.each(user, |entry| {
-            // fails only if it has ended already
-            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
+            entry.end(CloseReason::SignedOut);
         });
     }
 
     /// The devices of all sessions of this node, except call-only ones.
     pub fn local_devices(&self) -> Vec<DeviceId> {
-        let is_full_session = |entry: &super::registry::SessionEntry| !entry.call_only;
+        let is_full_session = |entry: &SessionEntry| !entry.call_only;
         self.registry.all().into_iter().filter(is_full_session).map(|entry| entry.device).collect()
     }
 
@@ -197,8 +195,7 @@ impl EventRouter {
     pub fn close_sessions_of_devices(&self, devices: &[DeviceId]) {
         for entry in self.registry.all() {
             if devices.contains(&entry.device) {
-                // fails only if it has ended already
-                let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut));
+                entry.end(CloseReason::SignedOut);
             }
         }
     }
@@ -210,8 +207,8 @@ impl EventRouter {
         let event = OutboundEvent::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
         for entry in self.registry.all() {
             // fails only if the session has ended
-            let _ = entry.actor.tell_control(DeliverEvent(event.clone()));
-            let _ = entry.actor.tell_control(EndSession(CloseReason::NodeDraining));
+            let _ = entry.mailbox.deliver.tell_control(DeliverEvent(event.clone()));
+            entry.end(CloseReason::NodeDraining);
         }
     }
 

@@ -1,15 +1,14 @@
-//! The handle to the chat shards, and the work queued in them.
+//! The handle to the chat shards of this node.
 
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use actix::Message;
 use base::ids::ConversationId;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
-use super::ChatShard;
+use super::shard::ChatShard;
+use super::work::{ConversationWork, EnqueueWork, ReplySlot};
 use crate::actors::supervision::ActorRef;
 use crate::domain::chat::{
     ChangeMessageOutcome, ChangeMessageRequest, ChatError, MessageDraft, SendMessageOutcome,
@@ -66,47 +65,5 @@ impl ChatShards {
             queued.map_err(|_| ChatError::Overloaded)?;
             result.await.map_err(|_| ChatError::Overloaded)?
         }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct EnqueueWork {
-    pub(super) conversation: ConversationId,
-    pub(super) work: ConversationWork,
-}
-
-/// Work in a conversation, in the order of the requests.
-pub(super) enum ConversationWork {
-    SendMessage {
-        draft: MessageDraft,
-        reply: ReplySlot,
-    },
-    ChangeMessage {
-        request: ChangeMessageRequest,
-        reply: oneshot::Sender<Result<ChangeMessageOutcome, ChatError>>,
-    },
-}
-
-impl ConversationWork {
-    pub(super) fn reject(self) {
-        // Sending fails only if the caller has left.
-        match self {
-            Self::SendMessage { reply, .. } => {
-                drop(reply.reply_to.send(Err(ChatError::Overloaded)))
-            }
-            Self::ChangeMessage { reply, .. } => drop(reply.send(Err(ChatError::Overloaded))),
-        }
-    }
-}
-
-pub(super) struct ReplySlot {
-    pub(super) reply_to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>,
-    pub(super) queued_at: Instant,
-}
-
-impl ReplySlot {
-    fn new(reply_to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>) -> Self {
-        Self { reply_to, queued_at: Instant::now() }
     }
 }
