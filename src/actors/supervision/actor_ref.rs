@@ -10,22 +10,9 @@ use actix::Actor;
 use actix::dev::{Handler, Message};
 use tokio::sync::oneshot;
 
-use super::context::SupervisedContext;
-use super::mailbox::{Envelope, Mailbox};
-
-/// Why a message was not handled, or why it is unknown whether it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// The mailbox is full; the message was not accepted.
-    #[error("the mailbox is full")]
-    Full,
-    /// The actor was stopped or has ended; the message was certainly not handled.
-    #[error("the actor has ended")]
-    Gone,
-    /// The actor failed while it handled the message, which may have had an effect.
-    #[error("the actor failed while it handled the message")]
-    Failed,
-}
+use super::envelope::{Envelope, MessageContext};
+use super::mailbox::Mailbox;
+use super::send_error::SendError;
 
 /// Sends messages to the actor at one path of the tree. It may exist before the actor has started
 /// and stays valid across restarts and thread replacement; so do the messages in the mailbox.
@@ -52,7 +39,10 @@ impl<A: Actor> PartialEq for ActorRef<A> {
 
 impl<A: Actor> Eq for ActorRef<A> {}
 
-impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
+impl<A: Actor> ActorRef<A>
+where
+    A::Context: MessageContext,
+{
     /// Sends `message` if the mailbox has room.
     ///
     /// # Errors
@@ -176,7 +166,8 @@ trait MessageSink<M: Message>: Send + Sync {
 
 impl<A, M> MessageSink<M> for Mailbox<A>
 where
-    A: Actor<Context = SupervisedContext<A>> + Handler<M>,
+    A: Actor + Handler<M>,
+    A::Context: MessageContext,
     M: Message + Send + 'static,
     M::Result: Send,
 {

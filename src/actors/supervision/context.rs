@@ -14,8 +14,9 @@ use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle};
 use tokio::time::Instant;
 
 use super::actor_ref::ActorRef;
+use super::envelope::{Envelope, MessageContext};
 use super::exit::ExitReason;
-use super::mailbox::{Envelope, Mailbox};
+use super::mailbox::Mailbox;
 use super::thread_activity::ThreadActivity;
 
 /// Mailbox envelopes, messages to `ctx.address()` and completed futures that one poll handles at
@@ -114,20 +115,6 @@ impl<A: Actor<Context = Self>> SupervisedContext<A> {
         self.activity.update(operation, Instant::now());
     }
 
-    pub(super) fn begin_message(&mut self, operation: &'static str, sent: Instant) {
-        let now = Instant::now();
-        self.current_operation = Some(operation);
-        self.activity.update(operation, now);
-        let stats = &self.mailbox.stats;
-        stats.handled.fetch_add(1, Relaxed);
-        let wait_us = now.saturating_duration_since(sent).as_micros();
-        stats.max_wait_us.fetch_max(u64::try_from(wait_us).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    pub(super) const fn end_message(&mut self) {
-        self.current_operation = None;
-    }
-
     /// What a panic that was just caught is attributed to.
     pub(super) fn current_message_type(&self) -> &'static str {
         match (self.current_operation, self.parts.state()) {
@@ -192,6 +179,22 @@ where
 {
     fn pack(message: M, reply: Option<OneshotSender<M::Result>>) -> ActixEnvelope<A> {
         ActixEnvelope::with_proxy(Box::new(SelfMessage(Envelope::new(message, reply, None))))
+    }
+}
+
+impl<A: Actor<Context = Self>> MessageContext for SupervisedContext<A> {
+    fn begin_message(&mut self, operation: &'static str, sent: Instant) {
+        let now = Instant::now();
+        self.current_operation = Some(operation);
+        self.activity.update(operation, now);
+        let stats = &self.mailbox.stats;
+        stats.handled.fetch_add(1, Relaxed);
+        let wait_us = now.saturating_duration_since(sent).as_micros();
+        stats.max_wait_us.fetch_max(u64::try_from(wait_us).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn end_message(&mut self) {
+        self.current_operation = None;
     }
 }
 

@@ -10,19 +10,20 @@ use base::backoff::Backoff;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor_ref::ActorRef;
-use super::cell::{ActorStats, TreeNodeKind, locked};
+use super::actor_stats::{ActorStats, TreeNodeKind, locked};
+use super::command::CommandError;
+use super::command::OperatorCommand;
 use super::context::SupervisedContext;
 use super::exit::ExitReason;
 use super::incarnation::ActorChild;
 use super::mailbox::{Mailbox, MailboxOwner};
-use super::parent_link::{ChildHandle, OperatorCommand, SupervisorEvent};
+use super::parent_link::{ChildHandle, SupervisorEvent};
 use super::partition::PartitionSupervisor;
 use super::policy::{Intensity, Restart, RestartPolicy, Strategy};
 use super::spec::{self, BuildChild, ChildSpec, DEFAULT_MAILBOX_CAPACITY, restart_policy_methods};
 use super::supervisor_state::SupervisorState;
 use super::supervisor_task::{SupervisorChild, TreeContext};
 use super::threads::ThreadAffinity;
-use super::tree::CommandError;
 
 /// A supervisor `name` of children of type `A` that are added at run time, in `partitions`
 /// partitions (at least 1) that work side by side.

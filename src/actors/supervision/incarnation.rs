@@ -32,7 +32,7 @@ pub(super) struct ActorChild<A: Actor<Context = SupervisedContext<A>>> {
 }
 
 impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
-    fn stats(&self) -> &Arc<super::cell::ActorStats> {
+    fn stats(&self) -> &Arc<super::actor_stats::ActorStats> {
         &self.mailbox.0.stats
     }
 

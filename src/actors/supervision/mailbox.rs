@@ -2,18 +2,16 @@
 //! read it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use actix::Actor;
-use actix::dev::{EnvelopeProxy, Handler, Message, MessageResponse, OneshotSender};
-use tokio::time::Instant;
+use actix::dev::EnvelopeProxy;
 
-use super::actor_ref::SendError;
-use super::cell::{ActorStats, TreeNodeKind, locked};
-use super::context::SupervisedContext;
+use super::actor_stats::{ActorStats, TreeNodeKind, locked};
 use super::exit::catch_panic;
+use super::send_error::SendError;
 
 /// A message of any type in the mailbox of an `A`.
 pub(super) type BoxedEnvelope<A> = Box<dyn EnvelopeProxy<A> + Send>;
@@ -172,44 +170,5 @@ pub(super) struct MailboxOwner<A: Actor>(pub(super) Arc<Mailbox<A>>);
 impl<A: Actor> Drop for MailboxOwner<A> {
     fn drop(&mut self) {
         self.0.close();
-    }
-}
-
-/// One message with its reply channel.
-pub(super) struct Envelope<M: Message> {
-    message: Option<M>,
-    reply: Option<OneshotSender<M::Result>>,
-    /// Set when handling begins, so that a caller without a reply knows whether the message may
-    /// have had an effect.
-    has_begun: Option<Arc<AtomicBool>>,
-    sent: Instant,
-}
-
-impl<M: Message> Envelope<M> {
-    pub(super) fn new(
-        message: M,
-        reply: Option<OneshotSender<M::Result>>,
-        has_begun: Option<Arc<AtomicBool>>,
-    ) -> Self {
-        Self { message: Some(message), reply, has_begun, sent: Instant::now() }
-    }
-}
-
-impl<A, M> EnvelopeProxy<A> for Envelope<M>
-where
-    A: Actor<Context = SupervisedContext<A>> + Handler<M>,
-    M: Message,
-{
-    fn handle(&mut self, actor: &mut A, ctx: &mut SupervisedContext<A>) {
-        let Some(message) = self.message.take() else { return };
-        ctx.begin_message(std::any::type_name::<M>(), self.sent);
-        if !self.reply.as_ref().is_some_and(OneshotSender::is_closed) {
-            if let Some(has_begun) = &self.has_begun {
-                has_begun.store(true, Ordering::Release);
-            }
-            let reply = self.reply.take();
-            actor.handle(message, ctx).handle(ctx, reply);
-        }
-        ctx.end_message();
     }
 }

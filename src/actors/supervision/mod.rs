@@ -19,9 +19,11 @@
 //! ```
 
 mod actor_ref;
-mod cell;
+mod actor_stats;
+mod command;
 mod context;
 mod dynamic_supervisor;
+mod envelope;
 mod exit;
 mod incarnation;
 mod launch;
@@ -29,6 +31,7 @@ mod mailbox;
 mod parent_link;
 mod partition;
 mod policy;
+mod send_error;
 mod spec;
 mod supervisor;
 mod supervisor_state;
@@ -40,18 +43,21 @@ mod threads;
 mod tree;
 mod watchdog;
 
-pub use actor_ref::{ActorRef, AskFuture, Recipient, SendError};
-pub use cell::{ActorState, TreeNodeKind};
+pub use actor_ref::{ActorRef, AskFuture, Recipient};
+pub use actor_stats::{ActorState, TreeNodeKind};
+pub use command::CommandError;
 pub use context::SupervisedContext;
 pub use dynamic_supervisor::{
     DynamicSupervisor, DynamicSupervisorSpec, StartChildError, dynamic_supervisor,
 };
+pub use envelope::MessageContext;
 pub use exit::{ExitReason, FailureRecord};
 pub use launch::{LaunchError, LaunchOptions, RunningTree, launch};
 pub use policy::{Intensity, Restart, RestartPolicy, Strategy};
+pub use send_error::SendError;
 pub use spec::{ActorSpec, ChildSpec, SupervisorSpec, child, supervisor};
 pub use threads::{ACTORS, ThreadAffinity};
-pub use tree::{CommandError, SupervisionTree, TreeNodeView};
+pub use tree::{SupervisionTree, TreeNodeView};
 pub use watchdog::{StuckActor, WatchdogThresholds};
 
 /// Implements `actix::Supervised`: an actor that actix restarts in place is built anew by its

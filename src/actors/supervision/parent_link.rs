@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::cell::ActorStats;
+use super::actor_stats::ActorStats;
+use super::command::{CommandError, OperatorCommand};
 use super::exit::ExitReason;
 use super::policy::RestartPolicy;
-use super::tree::CommandError;
 
 /// An event that a supervisor handles.
 pub(super) enum SupervisorEvent {
@@ -47,13 +47,6 @@ pub(super) enum ParentCommand {
     Close,
     /// End: the tree is gone.
     End,
-}
-
-/// What an operator wants done with one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OperatorCommand {
-    Restart,
-    Stop,
 }
 
 /// The connection from one child to its supervisor.

@@ -8,14 +8,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::cell::ActorState;
+use super::actor_stats::ActorState;
+use super::command::{CommandError, OperatorCommand};
 use super::exit::ExitReason;
-use super::parent_link::{
-    ChildHandle, ExitNotifier, OperatorCommand, ParentCommand, ParentLink, SupervisorEvent,
-};
+use super::parent_link::{ChildHandle, ExitNotifier, ParentCommand, ParentLink, SupervisorEvent};
 use super::policy::{RestartDecision, RestartHistory, RestartPolicy};
 use super::supervisor_task::{SupervisorLogic, TimerQueue, TreeContext};
-use super::tree::CommandError;
 
 pub(super) struct PartitionSupervisor {
     context: TreeContext,

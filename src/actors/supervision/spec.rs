@@ -8,7 +8,7 @@ use actix::Actor;
 use base::backoff::Backoff;
 
 use super::actor_ref::ActorRef;
-use super::cell::{ActorStats, TreeNodeKind};
+use super::actor_stats::{ActorStats, TreeNodeKind};
 use super::context::{ActorFactory, SupervisedContext};
 use super::incarnation::ActorChild;
 use super::mailbox::{Mailbox, MailboxOwner};

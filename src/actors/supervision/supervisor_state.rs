@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cell::ActorState;
+use super::actor_stats::ActorState;
 use super::exit::ExitReason;
 use super::policy::{
     Intensity, Restart, RestartDecision, RestartHistory, RestartPolicy, RestartWindow, Strategy,

@@ -9,7 +9,7 @@ use base::random::RandomSource;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::cell::ActorStats;
+use super::actor_stats::ActorStats;
 use super::exit::{ExitReason, FailureRecord, catch_panic};
 use super::incarnation::spawn_local;
 use super::parent_link::{ChildHandle, ParentCommand, ParentLink, SupervisorEvent};

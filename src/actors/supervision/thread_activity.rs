@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cell::{ActorStats, locked};
+use super::actor_stats::{ActorStats, locked};
 
 /// The activity of one thread. A thread that replaces a lost one gets a new `ThreadActivity`.
 pub(super) struct ThreadActivity {

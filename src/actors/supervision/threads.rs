@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
-use super::cell::locked;
+use super::actor_stats::locked;
 use super::thread_activity::ThreadActivity;
 
 /// Which threads a child runs on. In a simulation every affinity means the one thread there is.

@@ -8,9 +8,10 @@ use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::cell::{ActorState, ActorStats, TreeNodeKind, locked};
+use super::actor_stats::{ActorState, ActorStats, TreeNodeKind, locked};
+use super::command::{CommandError, OperatorCommand};
 use super::exit::FailureRecord;
-use super::parent_link::{OperatorCommand, ParentLink};
+use super::parent_link::ParentLink;
 use super::policy::Restart;
 use super::threads::ThreadPools;
 
@@ -43,20 +44,6 @@ pub struct TreeNodeView {
     pub last_failure: Option<FailureRecord>,
     /// The last ten failures, the oldest first.
     pub failures: Vec<FailureRecord>,
-}
-
-/// Why a command failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CommandError {
-    /// No actor or supervisor has this path.
-    #[error("no actor or supervisor has this path")]
-    NotFound,
-    /// Its supervisor is stopping or restarting its children.
-    #[error("its supervisor is stopping")]
-    Closing,
-    /// It was started but failed at once.
-    #[error("it failed: {0}")]
-    Failed(String),
 }
 
 /// The operators' view of a running tree, with commands by path.

@@ -214,7 +214,7 @@ impl WatchState {
 mod tests {
     use std::sync::atomic::AtomicU32;
 
-    use super::super::cell::{ActorStats, TreeNodeKind};
+    use super::super::actor_stats::{ActorStats, TreeNodeKind};
     use super::*;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
