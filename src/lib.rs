@@ -1,25 +1,26 @@
-//! SecureVOX, top to bottom. An arrow may only point down; `tests/it/architecture.rs` holds them.
+//! SecureVOX, top to bottom. Dependencies point down only; `tests/it/architecture.rs` enforces it.
 //!
 //! ```text
-//!   app, cli      put the parts together
+//!   app, cli      composition root and command line
 //!     ↓
-//!   http          answers requests, carries sockets
+//!   http          HTTP handlers, sockets of clients
 //!     ↓
-//!   actors        what lives
+//!   actors        supervised actors: sessions, chat shards, call rooms, media, TURN, jobs
 //!     ↓
-//!   domain        the rules and the deeds of each area
+//!   domain        rules and operations of each area
 //!     ↓
-//!   cluster       what nodes share
-//!   outside       other people's servers
+//!   cluster       bus, ownership directory and cache of the nodes
+//!   integrations  other people's servers (object storage)
 //!     ↓
-//!   store         where things are kept                 (crate: diesel lives here)
-//!   protocol      what crosses a wire
-//!   telemetry     what we say about ourselves
+//!   store         database                                (crate: diesel)
+//!   protocol      wire types
+//!   telemetry     logs and metrics
 //!   config        settings
 //!     ↓
-//!   base          words that all use                    (crate)
+//!   limits        every fixed bound of this crate
+//!   base          ids, clock, random, secrets, errors     (crate)
 //!
-//!   media         packets in, packets out               (crate: no clock, no socket)
+//!   media         the SFU as a value                      (crate: no clock, no socket)
 //! ```
 
 #[cfg(not(panic = "unwind"))]
@@ -33,5 +34,6 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod integrations;
+mod limits;
 pub mod protocol;
 pub mod telemetry;

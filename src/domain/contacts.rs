@@ -12,12 +12,10 @@ use store::{Availability, ContactRequestOutcome, StatusRow, Store};
 use super::WithEvents;
 use super::accounts::{self, Phone, Principal};
 use crate::cluster::{Cache, RateLimit, RateLimitError};
+use crate::limits::MAX_ADDRESS_BOOK_NUMBERS;
 use crate::protocol::contacts as wire;
 use crate::protocol::presence::{PresenceState, PutStatus};
 use crate::protocol::server::{ServerEvent, UserSummary};
-
-/// Maximum number of phone numbers in one address book request.
-const MAX_ADDRESS_BOOK_NUMBERS: usize = 500;
 
 /// Error of the contact service.
 #[derive(Clone, Debug, thiserror::Error)]

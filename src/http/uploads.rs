@@ -19,11 +19,10 @@ use super::files::{count_rejection, with_idle_timeout};
 use super::problem::ApiError;
 use crate::actors::uploads::WriterToken;
 use crate::domain::files::{CHUNK_BYTES, CreateUpload, FileError};
+use crate::limits::MAX_UPLOAD_METADATA_BYTES;
 
 const TUS_VERSION: &str = "1.0.0";
 const TUS_EXTENSIONS: &str = "creation,expiration,checksum,termination";
-/// Maximum length of `Upload-Metadata`.
-const MAX_UPLOAD_METADATA_BYTES: usize = 4096;
 
 /// Adds the protocol version to every response at `/api/uploads/`, including errors.
 pub(super) fn add_tus_headers(route: &str, status: StatusCode, headers: &mut HeaderMap) {

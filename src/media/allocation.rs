@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::api::{LayerLimit, SimulcastLayer, TrackSource};
+use crate::limits::{MAX_LAYER_DWELL, MAX_OVERSHOOT_BPS, MIN_LAYER_DWELL};
 
 /// All layers, lowest first.
 const LAYERS: [SimulcastLayer; 3] =
@@ -12,16 +13,8 @@ const LAYERS: [SimulcastLayer; 3] =
 /// Hysteresis: a layer that is not sent yet is added only if it fits into this share of the budget, and a layer
 /// that is sent stays until the budget falls below this share of its cost. Between the two, nothing changes.
 const BUDGET_RATIO: f64 = 0.9;
-/// An upgrade requires that the budget has sufficed for this time. The time doubles, up to
-/// [`MAX_LAYER_DWELL`], when an upgrade is soon followed by a downgrade.
-const MIN_LAYER_DWELL: Duration = Duration::from_millis(1_000);
-/// Upper bound of the doubled dwell time.
-const MAX_LAYER_DWELL: Duration = Duration::from_secs(16);
 /// A downgrade within this time after an upgrade makes the next upgrade wait longer.
 const DOWNGRADE_PENALTY_PERIOD: Duration = Duration::from_secs(10);
-/// By how many bits per second the lowest layer of the most important video may exceed the budget: a congested
-/// picture is better than none.
-const MAX_OVERSHOOT_BPS: u64 = 50_000;
 
 /// What a subscriber wants of one track, and the cost of each layer.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::allocation::BitrateAllocator;
 use crate::bandwidth::{BandwidthEstimator, ProbeCluster};
+use crate::limits::MIN_RTX_BURST_BYTES;
 use crate::settings::RoomConfig;
 use crate::twcc::{PacketResult, TwccReceiver, TwccSender};
 
@@ -14,8 +15,6 @@ const PROBE_PACKET_INTERVAL: Duration = Duration::from_millis(2);
 const RTX_SHARE: f64 = 0.5;
 /// Seconds of unused retransmission budget that accumulate.
 const RTX_BURST_SECONDS: f64 = 0.25;
-/// Minimum size of the retransmission budget in bytes: one or two packets.
-const MIN_RTX_BURST_BYTES: f64 = 2_500.0;
 
 /// Congestion control in both directions of one transport.
 pub(crate) struct CongestionController {

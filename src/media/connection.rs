@@ -1,21 +1,16 @@
 //! The transport of one client: ICE paths (RFC 8445), DTLS association (RFC 5764) and SRTP contexts (RFC 3711).
 
+use crate::limits::MAX_OVERHEAD_BYTES;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dtls::{DtlsAssociation, DtlsCertificate};
 use crate::ice::{self, IceCredentials};
+use crate::limits::{MAX_PATHS_PER_PEER, MAX_RTCP_SENDERS};
 use crate::path::{NetworkPath, TransmitBuffer};
 use crate::rtp;
-use crate::srtp::{MAX_OVERHEAD_BYTES, ReplayWindow, SrtpContext};
+use crate::srtp::{ReplayWindow, SrtpContext};
 use crate::ssrc_table::SsrcTable;
-
-/// Maximum number of validated paths of one client; the least recently checked one is evicted.
-const MAX_PATHS_PER_PEER: usize = 16;
-/// Maximum number of RTCP senders of one association whose replay windows are stored.
-const MAX_RTCP_SENDERS: usize = 64;
-/// Maximum size of an RTP packet that is sent, before SRTP protection.
-pub(crate) const MAX_RTP_BYTES: usize = 1500;
 
 /// The SRTP contexts of both directions, derived from the DTLS handshake.
 pub(crate) struct SrtpContexts {

@@ -117,6 +117,7 @@ pub(crate) fn binding_response(
     })
 }
 
+#[cfg(any(test, feature = "test-peer"))]
 /// The response of a client, which is controlling, to a check by a controlled server: RFC 8445 tells a
 /// lite agent to send none, but libnice does.
 pub(crate) fn success_response(

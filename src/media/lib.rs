@@ -21,6 +21,7 @@ mod fuzz_corpus_tests;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod ice;
+mod limits;
 mod member;
 mod nack;
 mod packet_cache;

@@ -2,18 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::{
+    MAX_NACK_AGE, MAX_NACK_ATTEMPTS, MAX_NACK_INTERVAL, MAX_OUTSTANDING_NACKS, MIN_NACK_INTERVAL,
+};
+
 /// How long a packet may be reordered before it is requested.
 const REORDER_TOLERANCE: Duration = Duration::from_millis(10);
-/// Minimum time between two requests for the same packet.
-const MIN_NACK_INTERVAL: Duration = Duration::from_millis(20);
-/// Maximum time between two requests for the same packet.
-const MAX_NACK_INTERVAL: Duration = Duration::from_millis(250);
-/// Maximum number of requests for one packet.
-const MAX_NACK_ATTEMPTS: u8 = 10;
-/// Age after which a missing packet is abandoned: its frame would be displayed too late.
-const MAX_NACK_AGE: Duration = Duration::from_millis(1_500);
-/// Maximum number of missing packets; a larger gap is skipped and not repaired.
-const MAX_OUTSTANDING_NACKS: usize = 256;
 
 /// A gap of one packet and its requests.
 #[derive(Clone, Copy, Debug)]

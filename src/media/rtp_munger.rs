@@ -5,13 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// Number of spans remembered. A span ends where packets are skipped or the stream changes, so this is two
-/// seconds even if every other frame is skipped at 30 per second.
-const MAX_SPANS: usize = 64;
-
-/// Maximum difference in seconds between a timestamp derived from sender reports and one derived from elapsed
-/// time; beyond it the sender reports are ignored. A frame is displayed at most this much too late.
-const MAX_CLOCK_DISAGREEMENT_SECONDS: f64 = 2.0;
+use crate::limits::{MAX_CLOCK_DISAGREEMENT_SECONDS, MAX_SEQUENCE_SPANS};
 
 /// The rewritten header fields of a packet in the subscriber's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +51,7 @@ struct LastForwarded {
 #[derive(Debug)]
 pub(crate) struct RtpMunger {
     clock_rate: u32,
-    /// Oldest first, at most [`MAX_SPANS`].
+    /// Oldest first, at most [`MAX_SEQUENCE_SPANS`].
     spans: VecDeque<SequenceSpan>,
     newest: Option<LastForwarded>,
     /// Sequence number of the first packet.
@@ -176,7 +170,7 @@ impl RtpMunger {
     }
 
     fn push_span(&mut self, span: SequenceSpan) {
-        if self.spans.len() == MAX_SPANS {
+        if self.spans.len() == MAX_SEQUENCE_SPANS {
             self.spans.pop_front();
         }
         self.spans.push_back(span);

@@ -6,9 +6,8 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::api::ParticipantId;
+use crate::limits::{MAX_AUDIO_PACKET_DURATION, MIN_SPEECH_LEVEL_DBOV};
 
-/// Minimum level of speech, in -dBov: a level of at most this value is speech; 0 is the loudest.
-const MIN_SPEECH_LEVEL_DBOV: u8 = 45;
 /// The level that means digital silence, in -dBov.
 const SILENCE_LEVEL_DBOV: u8 = 127;
 /// Time constant of the average that decides who speaks, in seconds.
@@ -23,8 +22,6 @@ const SPEECH_END_ACTIVITY: f32 = 0.15;
 const ONSET_ACTIVITY: f32 = 0.03;
 /// A new dominant speaker must be louder than the current one by this factor.
 const DOMINANCE_FACTOR: f32 = 1.25;
-/// Maximum duration that one packet stands for; a longer gap was silence (DTX).
-const MAX_AUDIO_PACKET_DURATION: Duration = Duration::from_millis(60);
 
 /// The voices of one room and who of them speaks.
 #[derive(Debug, Default)]

@@ -1,10 +1,7 @@
 //! The SSRCs of one client: the track of each, and the SRTP packets received from it.
 
+use crate::limits::MAX_SSRCS_PER_ASSOCIATION;
 use crate::srtp::ReplayWindow;
-
-/// Maximum number of SSRCs stored for one client: three layers with retransmissions for each of eight video
-/// tracks, and some that are no longer used.
-const MAX_SSRCS_PER_ASSOCIATION: usize = 64;
 
 /// What an SSRC is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::MIN_INACTIVE_KEY_FRAME_INTERVAL;
 use crate::nack::NackTracker;
 use crate::packet_cache::PacketCache;
 use crate::reception::ReceiverStats;
@@ -16,8 +17,6 @@ const STALL_TIMEOUT: Duration = Duration::from_millis(250);
 const STALL_FRAMES: u8 = 3;
 /// A layer recovers from a stall after it has delivered packets without interruption for this time.
 const STALL_RECOVERY: Duration = Duration::from_secs(1);
-/// Minimum time between two key frame requests for an inactive stream.
-const MIN_INACTIVE_KEY_FRAME_INTERVAL: Duration = Duration::from_secs(2);
 /// Window over which a bitrate is measured.
 const BITRATE_WINDOW: Duration = Duration::from_millis(500);
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::api::{LayerLimit, SimulcastLayer, TrackId};
 use crate::codec::Codec;
 use crate::codec::vp8::Vp8Munger;
+use crate::limits::MIN_FREEZE_DURATION;
 use crate::rtp_munger::RtpMunger;
 use crate::sdp::{ExtensionIds, PayloadFormat, SendSection};
 use crate::track::PublishedTrack;
@@ -14,8 +15,6 @@ const RTX_MEMORY_PACKETS: usize = 64;
 /// A stream of which this share exceeds the budget is stopped at once instead of being replaced at the next
 /// key frame.
 const EXCESS_RATIO: f64 = 0.7;
-/// A gap between two packets longer than this counts as a freeze.
-const MIN_FREEZE_DURATION: Duration = Duration::from_millis(500);
 
 /// One receiving section with the RTP stream that the subscriber sees.
 pub(crate) struct DownTrack {

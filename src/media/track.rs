@@ -3,12 +3,10 @@
 use std::time::Instant;
 
 use crate::api::{MediaKind, ParticipantId, SimulcastLayer, TrackId, TrackInfo, TrackSource};
+use crate::limits::MAX_SIMULCAST_LAYERS;
 use crate::sdp::{ExtensionIds, PayloadFormat};
 use crate::speaker::DtxGate;
 use crate::stream::LayerStream;
-
-/// Maximum number of simulcast layers of a track.
-pub(crate) const MAX_SIMULCAST_LAYERS: usize = 3;
 
 /// A published track with its layers.
 pub(crate) struct PublishedTrack {

@@ -9,6 +9,7 @@
 mod config;
 mod error;
 mod executor;
+mod limits;
 mod lock;
 mod methods;
 mod postgres;

@@ -7,8 +7,7 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Longer words are truncated: nobody searches for more.
-const MAX_WORD_CHARS: usize = 64;
+use crate::limits::MAX_WORD_CHARS;
 
 /// The words of a text, each once, in order of first occurrence.
 pub fn index_words(text: &str) -> Vec<String> {

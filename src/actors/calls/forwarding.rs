@@ -10,15 +10,13 @@ use crate::actors::peer_nodes::REQUEST_TIMEOUT;
 use crate::cluster::BusError;
 use crate::domain::accounts::{CallGrant, Principal};
 use crate::domain::calls::{CallError, Seat};
+use crate::limits::MAX_FORWARD_ATTEMPTS;
 use crate::protocol::calls::CallRole;
 use crate::protocol::client::{CallClientEvent, ClientEvent};
 use crate::protocol::cluster::{
     ForwardedCallGrant, ForwardedCallReply, ForwardedCallRequest, NodeRequest,
 };
 
-/// Attempts to reach a call that moves, and the base delay between them: together a little over the
-/// time after which a node is declared dead.
-const MAX_FORWARD_ATTEMPTS: u32 = 60;
 const FORWARD_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Who sent a request, and whether it was forwarded.

@@ -13,12 +13,11 @@ use super::room::{CallRoom, HandOffRoom, RelinquishRoom};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::ClaimOutcome;
 use crate::domain::calls::CallError;
+use crate::limits::MAX_CONCURRENT_HAND_OFFS;
 use crate::protocol::cluster::NodeRequest;
 
 /// How long the hand-off of one room may take.
 const HAND_OFF_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum of calls that change nodes at the same time.
-const MAX_CONCURRENT_HAND_OFFS: usize = 16;
 
 impl CallService {
     /// A node cannot be reached: if the directory confirms that it is dead, its calls are taken

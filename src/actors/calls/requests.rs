@@ -16,12 +16,10 @@ use crate::domain::calls::{
     CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, caller_summary, parse_name,
     parse_participant_id,
 };
+use crate::limits::MAX_LOOKUP_ATTEMPTS;
 use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
 use crate::protocol::client::CallClientEvent;
 use crate::protocol::server::EmptyReply;
-
-/// Attempts to find a call when it ends while it is being looked up.
-const MAX_LOOKUP_ATTEMPTS: usize = 10;
 
 impl CallService {
     /// Answers a request on this node, or forwards it to the node that owns the call.

@@ -18,13 +18,12 @@ use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::{
     ChangeMessageOutcome, ChatError, ChatService, MessageDraft, SendMessageOutcome,
 };
+use crate::limits::MAX_BATCH_MESSAGES;
 use crate::telemetry::metrics::{
     CHANGES, CHAT_COMMIT_BATCH_SIZE, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED,
     count_dropped_event, count_rejected,
 };
 
-/// Maximum of messages stored in one transaction.
-const MAX_BATCH_MESSAGES: usize = 256;
 /// A conversation without messages for this long is removed from memory.
 const CONVERSATION_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Back-off before the head of a conversation is published after a failed announcement.

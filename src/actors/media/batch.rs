@@ -15,17 +15,14 @@ use std::ptr::{from_mut, from_ref, null_mut};
 
 use media::path::{TransmitDatagram, TransportProtocol};
 
+use crate::limits::{MAX_GSO_BYTES, MAX_GSO_SEGMENTS, MAX_MEDIA_DATAGRAM_BYTES};
+
 /// Maximum of datagrams per system call.
 pub const BATCH: usize = 64;
-/// Maximum datagram size in bytes; longer ones are truncated by the kernel and dropped.
-const MAX_DATAGRAM_BYTES: usize = 2048;
-/// Kernel limits of one GSO send: 64 segments, and 64 KiB less headers.
-const MAX_GSO_SEGMENTS: usize = 64;
-const MAX_GSO_BYTES: usize = 65_000;
 
 /// Buffers for one batch in each direction.
 pub struct DatagramBatch {
-    received: Box<[[u8; MAX_DATAGRAM_BYTES]]>,
+    received: Box<[[u8; MAX_MEDIA_DATAGRAM_BYTES]]>,
     from: Box<[libc::sockaddr_storage]>,
     to: Box<[libc::sockaddr_storage]>,
     lengths: [usize; BATCH],
@@ -50,7 +47,7 @@ impl DatagramBatch {
         let addresses =
             || vec![unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH].into_boxed_slice();
         Self {
-            received: vec![[0; MAX_DATAGRAM_BYTES]; BATCH].into_boxed_slice(),
+            received: vec![[0; MAX_MEDIA_DATAGRAM_BYTES]; BATCH].into_boxed_slice(),
             from: addresses(),
             to: addresses(),
             lengths: [0; BATCH],
@@ -70,7 +67,7 @@ impl DatagramBatch {
             for (i, header) in headers.iter_mut().enumerate() {
                 iovecs[i] = libc::iovec {
                     iov_base: self.received[i].as_mut_ptr().cast(),
-                    iov_len: MAX_DATAGRAM_BYTES,
+                    iov_len: MAX_MEDIA_DATAGRAM_BYTES,
                 };
                 header.msg_hdr.msg_name = from_mut(&mut self.from[i]).cast();
                 header.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
@@ -153,7 +150,7 @@ impl DatagramBatch {
                     (*control).cmsg_len = libc::CMSG_LEN(2) as _;
                     #[expect(
                         clippy::cast_possible_truncation,
-                        reason = "at most MAX_DATAGRAM_BYTES"
+                        reason = "at most MAX_MEDIA_DATAGRAM_BYTES"
                     )]
                     libc::CMSG_DATA(control).cast::<u16>().write_unaligned(first.length as u16);
                 }

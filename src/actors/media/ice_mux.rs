@@ -21,17 +21,14 @@ use super::batch::{BATCH, DatagramBatch, is_udp};
 use super::dispatcher::{RoomDispatcher, now};
 use super::tcp::TcpMux;
 use crate::actors::supervision::SupervisedContext;
+use crate::limits::{MAX_BATCHES_PER_WAKE, MAX_BIND_ATTEMPTS, MAX_MEDIA_POLL_INTERVAL};
 use crate::telemetry::metrics::MEDIA_DROPPED;
 
 /// Socket buffer size in bytes: it must hold a burst of key frames to many clients. The default of
 /// some 200 KiB lost a fifth of one.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
-/// Batches that are read before the rooms send.
-const MAX_BATCHES_PER_WAKE: usize = 4;
 /// How often the counters of the rooms are exported to the metrics.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
-/// How long to wait when no room has a timeout.
-const MAX_IDLE: Duration = Duration::from_secs(1);
 
 /// Where a mux listens, and the addresses clients use.
 #[derive(Clone)]
@@ -126,10 +123,6 @@ impl MediaSockets {
     }
 }
 
-/// With port 0, a port that is free for UDP may be in use for TCP: attempts to find one free for
-/// both.
-const MAX_BIND_ATTEMPTS: usize = 20;
-
 fn bind_sockets(config: &IceMuxConfig) -> io::Result<(MediaSockets, TcpListener)> {
     let attempts = if config.port == 0 { MAX_BIND_ATTEMPTS } else { 1 };
     let mut opened = bind_pair(config);
@@ -190,7 +183,7 @@ fn bind(config: &IceMuxConfig, port: u16, kind: socket2::Type) -> io::Result<soc
 async fn run_io_loop(dispatcher: Rc<RoomDispatcher>, sockets: Rc<MediaSockets>) {
     let mut batch = DatagramBatch::new();
     loop {
-        let due = dispatcher.next_timeout().unwrap_or_else(|| now() + MAX_IDLE);
+        let due = dispatcher.next_timeout().unwrap_or_else(|| now() + MAX_MEDIA_POLL_INTERVAL);
         tokio::select! {
             ready = sockets.udp.readable() => {
                 if let Err(error) = ready {

@@ -16,14 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::dispatcher::{RoomDispatcher, now};
+use crate::limits::{MAX_ICE_TCP_CONNECTIONS, MAX_ICE_TCP_FRAME_BYTES, MAX_ICE_TCP_QUEUED_FRAMES};
 use crate::telemetry::metrics::{MEDIA_DROPPED, count_rejected};
 
-/// Maximum of connections per thread; more are refused.
-const MAX_TCP_CONNECTIONS: usize = 1024;
-/// Packets that may wait for a slow connection; more are lost, as on any network.
-const MAX_QUEUED_FRAMES: usize = 512;
-/// Maximum frame size in bytes.
-const MAX_FRAME_BYTES: usize = 2048;
 /// A connection without a packet for this long is closed: consent expires after 30 s (RFC 7675).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 /// A connection that no room has accepted by then is closed, whatever it sends.
@@ -53,7 +48,7 @@ impl TcpMux {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
+                    Ok(_) if open.len() >= MAX_ICE_TCP_CONNECTIONS => count_rejected("media-connections"),
                     Ok((stream, remote)) => open.push(self.serve_connection(stream, remote)),
                     // Out of file descriptors: the pause lets other connections close.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -68,7 +63,7 @@ impl TcpMux {
         stream: TcpStream,
         remote: SocketAddr,
     ) -> impl Future<Output = ()> + use<'_> {
-        let (queue, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
+        let (queue, receiver) = mpsc::channel(MAX_ICE_TCP_QUEUED_FRAMES);
         self.0.borrow_mut().insert(remote, queue);
         async move {
             let _ = stream.set_nodelay(true); // affects only the latency
@@ -86,7 +81,7 @@ impl TcpMux {
 async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
     let dispatcher = RoomDispatcher::current_thread();
     let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
-    let mut frame = vec![0; MAX_FRAME_BYTES];
+    let mut frame = vec![0; MAX_ICE_TCP_FRAME_BYTES];
     let first_packet_deadline = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
     loop {
         let until = if dispatcher.has_path(path) {

@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use base::ids::{NodeId, UserId};
 
+use crate::limits::MAX_EARLY_DELTAS;
 use crate::protocol::cluster::{
     Heartbeat, NodeLoad, NodeStateChange, NodeStateDelta, NodeStateSnapshot, RemoteCallSummary,
 };
-
-/// Maximum of deltas stored while a snapshot is fetched; beyond it the snapshot is fetched again.
-const MAX_EARLY_DELTAS: usize = 1000;
 
 /// Kept as long as a user is connected to another node.
 pub type RemotePresenceGuard = Box<dyn Any + Send + Sync>;

@@ -19,14 +19,13 @@ use store::{Availability, StatusRow, Store};
 use self::tracker::{PresenceTracker, PresenceUpdate};
 use super::delivery::{EventRouter, OutboundEvent};
 use super::supervision::SupervisedContext;
+use crate::limits::MAX_USERS_PER_FLUSH;
 use crate::protocol::presence::{self as wire, PresenceState};
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::PRESENCE;
 
 /// How often pending updates are published; all updates in between share one database query.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// Maximum of users per database query.
-const MAX_USERS_PER_FLUSH: usize = 500;
 
 /// The handle to presence; cheap to clone.
 #[derive(Clone)]

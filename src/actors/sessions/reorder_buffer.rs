@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use crate::actors::delivery::{OutboundEvent, SequencePosition};
+use crate::limits::MAX_REORDERED_EVENTS;
 
 /// How long a missing predecessor may take to arrive before it is read from the database.
 pub(super) const REORDER_TIMEOUT: Duration = Duration::from_millis(50);
-/// Maximum of buffered events per session; beyond it the missing ones are read from the database.
-const MAX_REORDERED_EVENTS: usize = 64;
 
 /// The events of one session that arrived out of order.
 #[derive(Debug, Default)]

@@ -15,14 +15,10 @@ use super::port::{self, RelaySocket};
 use super::quotas::AllocationPermit;
 use super::relay::{AddressFamily, PacketDestination, RelayAction, RelaySocketError, TurnRelay};
 
+use crate::limits::{MAX_TURN_PERMISSIONS, MAX_TURN_USERNAMES};
+
 /// How long a client may stay without an allocation.
 pub(super) const UNAUTHENTICATED_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum of usernames per client. A client has one; a second one is answered as a wrong
-/// credential.
-const MAX_USERNAMES: usize = 4;
-/// Maximum of peer addresses a client may have permissions for. ICE has a few candidates per
-/// participant.
-const MAX_PERMISSIONS: usize = 1024;
 
 /// A client and its resources, all of which are released when it is dropped.
 pub(super) struct TurnClient {
@@ -94,7 +90,7 @@ impl TurnClient {
                 if !peers.iter().copied().all(allowed) {
                     return self.refuse(&request, 403);
                 }
-                if self.peers.len() + new > MAX_PERMISSIONS {
+                if self.peers.len() + new > MAX_TURN_PERMISSIONS {
                     return self.refuse(&request, 508);
                 }
                 let user = request.username().and_then(|name| self.authenticate(&name));
@@ -259,7 +255,7 @@ impl TurnClient {
         match credential {
             Some((password, user)) => {
                 if !is_known {
-                    if self.usernames.len() >= MAX_USERNAMES {
+                    if self.usernames.len() >= MAX_TURN_USERNAMES {
                         return None;
                     }
                     self.usernames.insert(name.to_owned());

@@ -13,9 +13,7 @@ use super::five_tuple::{ClientPath, FiveTuple};
 use super::message::{StunMessage, StunMethod};
 use super::relay::TurnRelay;
 
-/// Maximum of clients without an allocation; beyond it the oldest is dropped. Anybody can create
-/// one with a single datagram from a spoofed address.
-pub(super) const MAX_UNAUTHENTICATED_CLIENTS: usize = 4096;
+use crate::limits::MAX_UNAUTHENTICATED_TURN_CLIENTS;
 
 /// Creates the relay of a client with this address.
 pub(super) type RelayFactory = Box<dyn Fn(SocketAddr, Instant) -> Box<dyn TurnRelay>>;
@@ -120,7 +118,7 @@ impl TurnClients {
         self.by_five_tuple.borrow_mut().insert(five_tuple, Rc::new(RefCell::new(client)));
         let mut unallocated = self.unallocated.borrow_mut();
         unallocated.push_back(five_tuple);
-        if unallocated.len() > MAX_UNAUTHENTICATED_CLIENTS {
+        if unallocated.len() > MAX_UNAUTHENTICATED_TURN_CLIENTS {
             let oldest = unallocated.pop_front();
             if let Some(oldest) = oldest.filter(|oldest| self.is_unallocated(*oldest)) {
                 self.remove(oldest);

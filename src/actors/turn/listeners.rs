@@ -1,6 +1,7 @@
 //! The transports of clients (datagrams, TCP and TLS connections), and the sockets that receive
 //! from peers.
 
+use crate::limits::MAX_TURN_MESSAGE_BYTES;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,15 +21,12 @@ use super::client::UNAUTHENTICATED_TIMEOUT;
 use super::clients::TurnClients;
 use super::context::SocketReader;
 use super::five_tuple::{ClientPath, ClientTransport, FiveTuple};
-use super::message::{MAX_MESSAGE_BYTES, first_message_length};
+use super::message::first_message_length;
+use crate::limits::{
+    MAX_READS_PER_WAKE, MAX_TURN_QUEUED_FRAMES, MAX_UNAUTHENTICATED_TURN_CONNECTIONS,
+};
 use crate::telemetry::metrics::TURN_DROPPED;
 
-/// Datagrams read before other tasks run.
-const MAX_READS_PER_WAKE: usize = 64;
-/// Frames that may wait for a slow connection.
-const MAX_QUEUED_FRAMES: usize = 256;
-/// Maximum of connections without an allocation; more are refused.
-const MAX_UNAUTHENTICATED_CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -40,7 +38,7 @@ pub(super) fn now() -> Instant {
 /// Receives datagrams of clients, forever.
 pub(super) async fn receive_datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
     let socket = Rc::new(socket);
-    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+    let mut buffer = vec![0; MAX_TURN_MESSAGE_BYTES];
     loop {
         let ready = socket.readable().await;
         if let Err(error) = ready {
@@ -63,7 +61,7 @@ pub(super) async fn receive_from_peers(
     clients: Rc<TurnClients>,
     mut to_read: mpsc::UnboundedReceiver<SocketReader>,
 ) {
-    let buffer = RefCell::new(vec![0; MAX_MESSAGE_BYTES]);
+    let buffer = RefCell::new(vec![0; MAX_TURN_MESSAGE_BYTES]);
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -120,7 +118,7 @@ pub(super) async fn accept_connections(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(_) if open.len() >= max_allocations + MAX_UNAUTHENTICATED_CONNECTIONS => {
+                Ok(_) if open.len() >= max_allocations + MAX_UNAUTHENTICATED_TURN_CONNECTIONS => {
                     counter!(TURN_DROPPED, "reason" => "connections").increment(1);
                 }
                 Ok((stream, remote)) => {
@@ -161,7 +159,7 @@ async fn serve_stream(
     five_tuple: FiveTuple,
 ) {
     let (reader, writer) = tokio::io::split(stream);
-    let (queue, receiver) = mpsc::channel(MAX_QUEUED_FRAMES);
+    let (queue, receiver) = mpsc::channel(MAX_TURN_QUEUED_FRAMES);
     let path = ClientPath::Connection(queue);
     tokio::select! {
         () = receive(clients, reader, five_tuple, &path) => {}
@@ -188,7 +186,7 @@ async fn receive(
     five_tuple: FiveTuple,
     path: &ClientPath,
 ) {
-    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
+    let mut buffer = vec![0; MAX_TURN_MESSAGE_BYTES];
     let mut buffered = 0;
     loop {
         let Some(space) = buffer.get_mut(buffered..) else { return };

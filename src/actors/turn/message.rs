@@ -14,8 +14,7 @@ use turn_server_proto::types::stun::message::{
 };
 use turn_server_proto::types::stun::prelude::{Attribute, AttributeFromRaw, AttributeStaticType};
 
-/// Maximum message size in bytes: the largest usual datagram plus the TURN overhead.
-pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
+use crate::limits::MAX_TURN_MESSAGE_BYTES;
 
 /// A STUN request or indication (RFC 8489).
 pub(super) struct StunMessage<'a> {
@@ -147,7 +146,7 @@ pub(super) fn first_message_length(bytes: &[u8]) -> Result<Option<usize>, FrameT
         1 => 4 + length.next_multiple_of(4),
         _ => return Err(FrameTooLong),
     };
-    if total > MAX_MESSAGE_BYTES { Err(FrameTooLong) } else { Ok(Some(total)) }
+    if total > MAX_TURN_MESSAGE_BYTES { Err(FrameTooLong) } else { Ok(Some(total)) }
 }
 
 /// The bytes of a connection cannot be parsed any further.

@@ -9,8 +9,7 @@ use base::random::RandomSource;
 use futures_util::future::AbortHandle;
 use tokio::net::UdpSocket;
 
-/// Ports tried before an allocation is refused.
-const MAX_PORT_ATTEMPTS: usize = 64;
+use crate::limits::MAX_RELAY_PORT_ATTEMPTS;
 
 /// The socket and its reader; both end when this is dropped.
 pub(super) struct RelaySocket {
@@ -42,7 +41,7 @@ pub(super) fn open(
     ports: &RangeInclusive<u16>,
     random: &RandomSource,
 ) -> Option<(UdpSocket, u16)> {
-    (0..MAX_PORT_ATTEMPTS).find_map(|_| {
+    (0..MAX_RELAY_PORT_ATTEMPTS).find_map(|_| {
         let port = random_port(ports, random);
         bind_socket(SocketAddr::new(bind, port)).ok().map(|socket| (socket, port))
     })

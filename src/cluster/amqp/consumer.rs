@@ -24,6 +24,7 @@ use super::envelope::{BusMessageHeader, BusMessageKind, parse_header};
 use super::outbox::{OutboundMessage, RequestReply};
 use super::reply_cache::{DedupDecision, EncodedReply};
 use super::{AmqpDirection, AmqpShared};
+use crate::limits::{MAX_CONCURRENT_BUS_REQUESTS, MAX_QUEUE_BYTES};
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_EVENTS_CONSUMED, BUS_EVENTS_IGNORED};
 
@@ -31,12 +32,8 @@ use crate::telemetry::metrics::{BUS_EVENTS_CONSUMED, BUS_EVENTS_IGNORED};
 const PREFETCH_COUNT: u16 = 256;
 /// Number of messages handled before they are acknowledged together, if that many have arrived.
 const ACK_BATCH_SIZE: usize = 64;
-/// Maximum number of requests being handled; further ones are answered with "busy".
-const MAX_CONCURRENT_REQUESTS: usize = 1024;
 /// How long handling a request may take: after that nobody waits for the reply.
 const REQUEST_HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Maximum size of this node's queue at the broker, in bytes.
-const MAX_QUEUE_BYTES: i64 = 256 << 20;
 
 /// Consumes over one connection until it ends.
 pub(super) async fn run(shared: Arc<AmqpShared>) -> AmqpConnectionError {
@@ -75,7 +72,7 @@ async fn consume_until_error(shared: Arc<AmqpShared>) -> Result<Infallible, Amqp
                     if let Some(handler) = shared.handler()
                         && let Some(request) = handle_delivery(&shared, handler.as_ref(), &delivery)
                     {
-                        if in_progress.len() < MAX_CONCURRENT_REQUESTS {
+                        if in_progress.len() < MAX_CONCURRENT_BUS_REQUESTS {
                             in_progress.push(request.handle(handler.as_ref()));
                         } else {
                             counter!(BUS_EVENTS_IGNORED, "reason" => "busy").increment(1);

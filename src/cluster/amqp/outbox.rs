@@ -2,7 +2,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use base::ids::NodeId;
 use metrics::counter;
@@ -11,13 +10,9 @@ use tokio::time::Instant;
 
 use super::super::bus::{BusError, BusState};
 use super::envelope::BusMessageKind;
+use crate::limits::{MAX_BUS_MESSAGE_AGE, MAX_RESYNC_DEBTS};
 use crate::protocol::cluster::{NodeEvent, Priority};
 use crate::telemetry::metrics::BUS_EVENTS_DROPPED;
-
-/// Older events are dropped; their receivers are told to resync instead.
-const MAX_MESSAGE_AGE: Duration = Duration::from_secs(10);
-/// Above this number of receivers, all nodes are told to resync.
-const MAX_RESYNC_DEBTS: usize = 256;
 
 /// A message to be published.
 pub(super) enum OutboundMessage {
@@ -159,7 +154,7 @@ impl BusOutbox {
         }
         while let Some((queued_at, message)) = inner.messages.pop_front() {
             if !matches!(message, OutboundMessage::Event { .. })
-                || queued_at.elapsed() < MAX_MESSAGE_AGE
+                || queued_at.elapsed() < MAX_BUS_MESSAGE_AGE
             {
                 return Some(message);
             }

@@ -10,10 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::super::bus::BusError;
+use crate::limits::MAX_SEND_ATTEMPTS;
 use crate::protocol::cluster::NodeRequest;
-
-/// Maximum number of times a request is sent: once more if the connection broke meanwhile.
-const MAX_SEND_ATTEMPTS: u8 = 2;
 
 type ReplyResult = Result<String, BusError>;
 

@@ -21,10 +21,9 @@ use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, wit
 use super::envelope::{BusMessageKind, parse_header, properties};
 use super::outbox::OutboundMessage;
 use super::{AmqpDirection, AmqpShared};
+use crate::limits::MAX_UNCONFIRMED_MESSAGES;
 use crate::telemetry::metrics::BUS_EVENTS_PUBLISHED;
 
-/// Maximum number of unconfirmed messages.
-const MAX_UNCONFIRMED: usize = 512;
 /// How long a confirmation may take while the broker does not block publishing.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 /// RabbitMQ's direct reply-to: replies arrive under this name on the channel of the request.
@@ -62,7 +61,7 @@ async fn publish_until_error(shared: Arc<AmqpShared>) -> Result<Infallible, Amqp
         {
             active_probes.push(probe);
         }
-        let has_room = !unconfirmed.blocked && publishing.len() < MAX_UNCONFIRMED;
+        let has_room = !unconfirmed.blocked && publishing.len() < MAX_UNCONFIRMED_MESSAGES;
         tokio::select! {
             biased;
             event = connection.event() => match event {

@@ -13,12 +13,10 @@ use super::super::cache::BoxFuture;
 use super::envelope::BusMessageKind;
 use super::outbox::RequestReply;
 
+use crate::limits::{MAX_CACHED_REPLIES, MAX_CACHED_REPLY_BYTES};
+
 /// How long replies are cached: a repeat comes within the requester's time-out, and none is longer.
 const REPLY_CACHE_TTL: Duration = Duration::from_secs(30);
-/// Maximum number of cached replies.
-const MAX_CACHED_REPLIES: usize = 4096;
-/// Maximum total size of cached replies in bytes.
-const MAX_CACHED_REPLY_BYTES: usize = 16 << 20;
 
 /// The requesting node and its request id.
 pub(super) type RequestKey = (NodeId, u64);

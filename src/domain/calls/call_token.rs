@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::{CallDomain, CallError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::{self, CallGrant, Principal};
+use crate::limits::MAX_SESSION_NAME_CHARS;
 use crate::protocol::calls::{self as wire, CallRole};
 
 /// `typ` header of call tokens, so that no other token is accepted as one.
 const CALL_TOKEN_TYPE: &str = "call+jwt";
 /// `aud` claim of call tokens.
 const AUDIENCE: &str = "securevox-call";
-const MAX_SESSION_NAME_CHARS: usize = 128;
 
 #[derive(Serialize, Deserialize)]
 struct CallTokenClaims {

@@ -7,20 +7,13 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::messages::normalize_mentions;
 use super::{ChatError, ChatService, views};
 use crate::domain::DirectedEvent;
+use crate::limits::{
+    MAX_EDITS_PER_MESSAGE, MAX_EXPIRED_PER_BATCH, MAX_PINS_PER_CONVERSATION,
+    MAX_REACTION_EMOJI_PER_MESSAGE, MAX_REACTIONS_PER_USER_AND_MESSAGE,
+};
 use crate::protocol::Paginated;
 use crate::protocol::messages::{self as wire, DeleteScope};
 use crate::protocol::server::ServerEvent;
-
-/// Maximum number of different emoji on a message, and of one user's among them.
-const MAX_REACTIONS: i64 = 20;
-/// See [`MAX_REACTIONS`].
-const MAX_REACTIONS_PER_USER: i64 = 5;
-/// Maximum number of pinned messages in a conversation.
-const MAX_PINS: i64 = 50;
-/// Maximum number of edits of a message.
-const MAX_EDITS: i64 = 100;
-/// Maximum number of expired messages removed in one transaction.
-const MAX_EXPIRED_PER_BATCH: usize = 200;
 
 /// A validated change of a message, not yet executed by the chat shard.
 #[derive(Clone, Debug)]
@@ -122,10 +115,10 @@ impl ChatService {
         let limits = MessageActionLimits {
             edit_window: self.config.edit_window(),
             delete_window: self.config.delete_window(),
-            max_emoji: MAX_REACTIONS,
-            max_emoji_per_user: MAX_REACTIONS_PER_USER,
-            max_pins: MAX_PINS,
-            max_edits: MAX_EDITS,
+            max_emoji: MAX_REACTION_EMOJI_PER_MESSAGE,
+            max_emoji_per_user: MAX_REACTIONS_PER_USER_AND_MESSAGE,
+            max_pins: MAX_PINS_PER_CONVERSATION,
+            max_edits: MAX_EDITS_PER_MESSAGE,
         };
         let now = self.clock.now();
         match self.store.apply_message_action(conversation, action_request, limits, now).await? {

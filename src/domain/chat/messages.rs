@@ -5,24 +5,22 @@ use store::{AppendOutcome, MessageRange, NewMessageRow, ReceiptKind, ReceiptOutc
 
 use super::{ChatError, ChatService, views};
 use crate::domain::WithEvents;
+use crate::limits::{
+    MAX_MEMBERS_FOR_RECEIPT_EVENTS, MAX_MENTIONS_PER_MESSAGE, MAX_MESSAGE_EXPIRY_SECONDS,
+};
 use crate::protocol::Paginated;
 use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
-
-/// In larger conversations receipts are stored and returned on request, but not sent as events:
-/// their number would grow with the square of the number of members.
-const MAX_MEMBERS_FOR_RECEIPT_EVENTS: usize = 64;
-
-/// Maximum lifetime of a message: one year, in seconds.
-pub(super) const MAX_EXPIRY_SECONDS: i64 = 31_536_000;
-/// Maximum number of users mentioned in a message.
-const MAX_MENTIONS: usize = 50;
 
 /// Removes duplicate mentions and checks their number.
 pub(super) fn normalize_mentions(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError> {
     mentions.sort_unstable();
     mentions.dedup();
-    if mentions.len() > MAX_MENTIONS { Err(ChatError::InvalidMentions) } else { Ok(mentions) }
+    if mentions.len() > MAX_MENTIONS_PER_MESSAGE {
+        Err(ChatError::InvalidMentions)
+    } else {
+        Ok(mentions)
+    }
 }
 
 /// A validated message without a sequence number.
@@ -65,7 +63,10 @@ impl ChatService {
             None => self.check_body(&new.body)?,
         }
         let mentions = normalize_mentions(new.mentions)?;
-        if new.expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRY_SECONDS).contains(&seconds)) {
+        if new
+            .expires_in
+            .is_some_and(|seconds| !(1..=MAX_MESSAGE_EXPIRY_SECONDS).contains(&seconds))
+        {
             return Err(ChatError::InvalidExpiry);
         }
         let id = &new.client_id;

@@ -173,7 +173,7 @@ impl ChatService {
         let expires_in = match change.expires_in {
             None => None,
             Some(0) => Some(None),
-            Some(seconds) if (1..=messages::MAX_EXPIRY_SECONDS).contains(&seconds) => {
+            Some(seconds) if (1..=crate::limits::MAX_MESSAGE_EXPIRY_SECONDS).contains(&seconds) => {
                 Some(Some(seconds))
             }
             Some(_) => return Err(ChatError::InvalidExpiry),

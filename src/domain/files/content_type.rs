@@ -1,10 +1,8 @@
 //! Content type detection from bytes, regardless of what the sender claims, and display names.
 
+use crate::limits::MAX_FILE_NAME_CHARS;
 /// Number of bytes at the start of a file that are inspected.
 pub(super) const HEAD_BYTES: usize = 8 * 1024;
-
-/// Maximum length of a display name, in characters.
-const MAX_NAME_CHARS: usize = 200;
 
 /// Image formats whose metadata is removed and that get a thumbnail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +90,7 @@ pub(super) fn display_name(name: &str) -> String {
     let name: String = base_name
         .chars()
         .filter(|c| !c.is_control() && !is_bidi_control(*c))
-        .take(MAX_NAME_CHARS)
+        .take(MAX_FILE_NAME_CHARS)
         .collect();
     let name = name.trim();
     if name.trim_matches('.').is_empty() { "file".to_owned() } else { name.to_owned() }
@@ -108,7 +106,7 @@ mod tests {
         assert_eq!(display_name("C:\\temp\\a.txt"), "a.txt");
         assert_eq!(display_name(".."), "file");
         assert_eq!(display_name("a\u{202e}gpj.exe\r\n"), "agpj.exe");
-        assert_eq!(display_name(&"ä".repeat(500)).chars().count(), MAX_NAME_CHARS);
+        assert_eq!(display_name(&"ä".repeat(500)).chars().count(), MAX_FILE_NAME_CHARS);
     }
 
     #[test]

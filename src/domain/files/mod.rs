@@ -34,13 +34,12 @@ use self::probe::AvInfo;
 use self::staging::{StagedFile, StagingDir};
 use crate::config;
 use crate::integrations::blob_store::{BlobKey, BlobStore, ByteStream, hex};
+use crate::limits::MAX_CLAIM_ATTEMPTS;
 use crate::protocol::files as wire;
 use crate::telemetry::metrics::{FILE_BYTES, FILES};
 
 /// Maximum time to store one file; well below the lifetime of its blob claim.
 const STORAGE_PUT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
-/// How often a blob is claimed again if it was removed while being stored.
-const MAX_CLAIM_ATTEMPTS: usize = 5;
 
 /// File service; cheap to clone.
 #[derive(Clone)]

@@ -23,23 +23,14 @@ use tokio::time::Instant;
 
 use super::Dimensions;
 use super::image::ImageProcessor;
+use crate::limits::{
+    MAX_MEDIA_DURATION_MS, MAX_MP4_BOXES, MAX_PACKET_SCAN, MAX_PROBE_BYTES, MAX_PROBE_PACKETS,
+    MAX_PROBE_READS,
+};
 use crate::telemetry::metrics::AV_PROBES;
 
-/// Maximum number of bytes read: enough for the tables of a film of many hours.
-const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
-/// Maximum number of reads and seeks: enough for a film in many fragments.
-const MAX_PROBE_READS: u32 = 20_000;
 /// Maximum time of a probe; the file is stored without the information if it takes longer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer durations are considered invalid, in milliseconds (1000 hours).
-const MAX_DURATION_MS: i64 = 1000 * 60 * 60 * 1000;
-/// Maximum number of packets counted if the container has no duration: about an hour of speech.
-const MAX_PROBE_PACKETS: u32 = 100_000;
-/// Maximum time to count packets: a file may claim any number of empty ones, each found more
-/// slowly.
-const MAX_PACKET_SCAN: Duration = Duration::from_secs(1);
-/// Maximum number of MP4 boxes inspected: enough for a recording of twenty minutes.
-const MAX_MP4_BOXES: usize = 10_000;
 
 /// Properties of an audio or video file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,12 +124,12 @@ fn scan_duration(reader: &mut dyn FormatReader) -> Option<i64> {
         first_ms = Some(first_ms.map_or(start, |before| before.min(start)));
         last_ms = Some(last_ms.map_or(end, |before| before.max(end)));
     }
-    last_ms?.checked_sub(first_ms?).filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
+    last_ms?.checked_sub(first_ms?).filter(|ms| (1..=MAX_MEDIA_DURATION_MS).contains(ms))
 }
 
 fn duration_ms(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {
     let time = base?.calc_duration(ticks?)?;
-    i64::try_from(time.as_millis()).ok().filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
+    i64::try_from(time.as_millis()).ok().filter(|ms| (1..=MAX_MEDIA_DURATION_MS).contains(ms))
 }
 
 fn dimensions(track: &Track) -> Option<Dimensions> {

@@ -29,18 +29,14 @@ use crate::actors::sessions::{ReplyResult, SocketSendError};
 use crate::actors::supervision::SupervisedContext;
 use crate::http::AppState;
 use crate::http::problem::ApiError;
+use crate::limits::{MAX_MISSED_PINGS, MAX_POLL_BYTES};
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
-
-/// Size from which no further packet is added to a poll response, in bytes.
-const MAX_POLL_BYTES: usize = 256 * 1024;
 
 /// Disconnects the main namespace; clients do not reconnect after it by themselves.
 const DISCONNECT: &str = "41";
 /// Closes the transport (Engine.IO).
 const CLOSE: &str = "1";
-/// Number of consecutive unanswered pings after which the transport is closed.
-const MAX_MISSED_PINGS: u32 = 2;
 /// How long final packets wait for a poll.
 const CLOSE_LINGER: Duration = Duration::from_secs(10);
 

@@ -14,12 +14,10 @@ use crate::actors::sessions::{ReplyResult, RequestError, SessionHandle, SocketHa
 use crate::cluster::{RateLimit, RateLimitError};
 use crate::domain::{accounts, calls};
 use crate::http::{AppState, SocketGuard};
+use crate::limits::MAX_REQUESTS_BEFORE_AUTH;
 use crate::protocol::client::ClientEvent;
 use crate::protocol::server::{Authenticated, ServerEvent};
 use crate::telemetry::metrics::{GaugeGuard, SOCKETS, count_rejected};
-
-/// Maximum number of requests queued while the token is checked.
-const MAX_REQUESTS_BEFORE_AUTH: usize = 32;
 
 /// State of one socket before and after authentication.
 pub(super) struct SocketGate {

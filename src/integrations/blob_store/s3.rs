@@ -18,11 +18,10 @@ use tokio::io::AsyncReadExt;
 
 use super::{BlobKey, BlobStore, BoxFuture, ByteStream};
 use crate::config;
+use crate::limits::MAX_CONCURRENT_PARTS;
 
 /// Larger files are uploaded in parts of this size, which bounds the memory per file.
 const MULTIPART_PART_BYTES: usize = 8 * 1024 * 1024;
-/// Maximum number of parts uploaded concurrently.
-const MAX_CONCURRENT_PARTS: usize = 2;
 /// Maximum time to wait for a response, and between two reads of its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

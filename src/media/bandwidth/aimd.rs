@@ -5,20 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::trendline::BandwidthUsage;
 
+use crate::limits::{
+    MAX_ACKED_EXCESS_BPS, MAX_ACKED_RATIO, MIN_ADDITIVE_INCREASE_BPS_PER_SECOND,
+    MIN_APPLICATION_LIMITED_RATIO,
+};
+
 /// The rate after overuse, as a share of the acknowledged bitrate.
 const DECREASE_FACTOR: f64 = 0.85;
 /// Multiplicative increase per second, far from the link capacity.
 const INCREASE_FACTOR: f64 = 1.08;
-/// The rate may exceed the acknowledged bitrate by this factor, and the excess below.
-const MAX_ACKED_RATIO: f64 = 1.5;
-/// Additional excess of the rate over the acknowledged bitrate, in bits per second.
-const MAX_ACKED_EXCESS_BPS: f64 = 10_000.0;
-/// A rate that was not used is not known to be too high: it decreases to this share at most.
-const MIN_APPLICATION_LIMITED_RATIO: f64 = 0.5;
 /// Size of a packet for the additive increase, in bits.
 const PACKET_BITS: f64 = 9_600.0;
-/// Minimum additive increase, in bits per second per second.
-const MIN_ADDITIVE_INCREASE_BPS_PER_SECOND: f64 = 4_000.0;
 
 /// The capacity at which overuse was detected recently (`LinkCapacityEstimator` of libwebrtc).
 #[derive(Clone, Copy, Debug)]

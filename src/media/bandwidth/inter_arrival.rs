@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::MAX_BURST_DURATION;
 use crate::twcc::PacketResult;
 
 /// Packets sent within this time form a group.
@@ -10,8 +11,6 @@ const BURST_DELTA_THRESHOLD: Duration = Duration::from_millis(5);
 /// Packets that arrive this close together, closer than they were sent, were queued together on the path and
 /// belong to one group.
 const BURST_MAX_GAP: Duration = Duration::from_millis(5);
-/// Maximum duration of a burst.
-const MAX_BURST_DURATION: Duration = Duration::from_millis(100);
 /// Two groups that are this much further apart at the receiver than at the sender indicate a clock jump.
 const CLOCK_JUMP_MS: f64 = 3_000.0;
 

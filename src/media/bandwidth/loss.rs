@@ -4,12 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::limits::{
+    MAX_INHERENT_LOSS, MAX_LOSS_WINDOW, MIN_SEVERE_DECREASE_RATIO, MIN_WINDOW_PACKETS,
+};
+
 /// Loss is evaluated over a window of at least this duration and number of packets.
 const LOSS_WINDOW: Duration = Duration::from_millis(500);
-/// Minimum number of packets in a window.
-const MIN_WINDOW_PACKETS: u32 = 40;
-/// A window ends after this time even with fewer packets.
-const MAX_LOSS_WINDOW: Duration = Duration::from_millis(1_500);
 /// Excess loss above this starts a trial if it lasts.
 const LOW_LOSS_RATIO: f64 = 0.02;
 /// Excess loss above this starts a trial at once.
@@ -20,12 +20,8 @@ const LOSSY_WINDOWS_BEFORE_TRIAL: u32 = 3;
 const DECREASE_RATIO: f64 = 0.15;
 /// Number of windows that a trial lasts.
 const TRIAL_WINDOWS: u32 = 2;
-/// Maximum loss that is attributed to the link itself.
-const MAX_INHERENT_LOSS: f64 = 0.25;
 /// Above this loss no trial is made: the rate drops to what was received, but not below a share.
 const SEVERE_LOSS_RATIO: f64 = 0.4;
-/// The smallest factor by which severe loss lowers the rate.
-const MIN_SEVERE_DECREASE_RATIO: f64 = 0.4;
 /// Gain of the average of the inherent loss.
 const INHERENT_LOSS_GAIN: f64 = 0.1;
 

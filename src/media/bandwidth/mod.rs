@@ -12,6 +12,7 @@ pub(crate) use probe::ProbeCluster;
 
 use std::time::{Duration, Instant};
 
+use crate::limits::MIN_ACKED_RATIO;
 use crate::twcc::PacketResult;
 use acked_bitrate::AckedBitrateEstimator;
 use aimd::AimdRateControl;
@@ -22,8 +23,6 @@ use trendline::{BandwidthUsage, TrendlineEstimator};
 
 /// A sender that uses less than this share of the allowed rate is application limited and does not test it.
 const APPLICATION_LIMITED_RATIO: f64 = 0.65;
-/// The rate stays at least at this share of the acknowledged bitrate, whatever the loss.
-const MIN_ACKED_RATIO: f64 = 0.85;
 /// Time for which a REMB of the receiver is valid.
 const REMB_TTL: Duration = Duration::from_secs(10);
 /// Round trip time before the first measurement.

@@ -4,28 +4,18 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crate::limits::{
+    MAX_PROBE_CREDIT_BYTES, MAX_PROBE_INTERVAL, MAX_PROBE_RATIO, MIN_PROBE_BYTES,
+    MIN_PROBE_INTERVAL, MIN_RECEIVED_RATIO, MIN_RECEIVED_SENT_RATIO,
+};
 use crate::twcc::PacketResult;
 
 /// Duration of a probe at its rate.
 const PROBE_DURATION: Duration = Duration::from_millis(20);
-/// Minimum size of a probe: five packets.
-const MIN_PROBE_BYTES: usize = 5 * 1_000;
-/// Maximum ratio of the probe rate to the current estimate.
-const MAX_PROBE_RATIO: f64 = 3.0;
-/// Time until the next probe after one without success; grows up to the maximum.
-const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(1_500);
-/// Maximum time until the next probe.
-const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(4);
 /// Maximum share of the traffic that unsuccessful probes may take.
 const PROBE_TRAFFIC_SHARE: f64 = 0.06;
-/// Maximum credit for probes, in bytes.
-const MAX_PROBE_CREDIT_BYTES: f64 = 10_000.0;
 /// A probe that was not sent, or for which no feedback came, fails after this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Minimum share of the packets of a probe that must arrive.
-const MIN_RECEIVED_RATIO: f64 = 0.6;
-/// If the received rate is below this share of the sent rate, the link is saturated.
-const MIN_RECEIVED_SENT_RATIO: f64 = 0.9;
 /// Then the estimate is this share of the received rate.
 const TARGET_UTILIZATION: f64 = 0.95;
 

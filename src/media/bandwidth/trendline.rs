@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::inter_arrival::{DelayDelta, millis};
 
+use crate::limits::{MAX_DELTAS, MAX_THRESHOLD_EXCESS_MS, MAX_THRESHOLD_MS, MIN_THRESHOLD_MS};
+
 /// Number of groups over which the slope is computed.
 const WINDOW_GROUPS: usize = 20;
 /// Weight of the previous value in the exponential smoothing of the delay.
 const DELAY_SMOOTHING: f64 = 0.9;
-/// The slope is multiplied by the number of deltas seen, at most this many, and by the gain.
-const MAX_DELTAS: u32 = 60;
 /// Gain of the slope before it is compared with the threshold.
 const TREND_GAIN: f64 = 4.0;
 /// Adaptation speed of the threshold when the trend is above it, per ms.
@@ -20,11 +20,6 @@ const THRESHOLD_GAIN_UP: f64 = 0.0087;
 const THRESHOLD_GAIN_DOWN: f64 = 0.039;
 /// Threshold before the first adaptation.
 const INITIAL_THRESHOLD_MS: f64 = 12.5;
-/// Bounds of the adaptive threshold.
-const MIN_THRESHOLD_MS: f64 = 6.0;
-const MAX_THRESHOLD_MS: f64 = 600.0;
-/// A trend further above the threshold than this is an outlier and does not move it.
-const MAX_THRESHOLD_EXCESS_MS: f64 = 15.0;
 /// Overuse must last this long to be signalled, in ms.
 const OVERUSE_TIME_MS: f64 = 10.0;
 

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use crate::limits::MAX_PICTURE_ID_SPANS;
+
 /// Bits of the first byte of the payload descriptor: X and S.
 const EXTENSION: u8 = 0x80;
 const START_OF_PARTITION: u8 = 0x10;
@@ -139,14 +141,11 @@ struct PictureIdSpan {
     tl0_shift: u8,
 }
 
-/// Number of spans remembered for retransmissions, one per switch of the stream.
-const MAX_SPANS: usize = 32;
-
 /// Keeps `PictureID` and TL0PICIDX of a subscriber's stream continuous across switches of the published stream.
 /// Packets without a picture id stay unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Vp8Munger {
-    /// Oldest first, at most [`MAX_SPANS`].
+    /// Oldest first, at most [`MAX_PICTURE_ID_SPANS`].
     spans: VecDeque<PictureIdSpan>,
     /// Picture id and TL0PICIDX that were sent last.
     last_sent: Option<(u16, u8)>,
@@ -208,7 +207,7 @@ impl Vp8Munger {
     }
 
     fn push_span(&mut self, span: PictureIdSpan) {
-        if self.spans.len() == MAX_SPANS {
+        if self.spans.len() == MAX_PICTURE_ID_SPANS {
             self.spans.pop_front();
         }
         self.spans.push_back(span);

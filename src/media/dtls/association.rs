@@ -9,17 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{DtlsCertificate, HANDSHAKE_TIMEOUT, fingerprint};
+use crate::limits::{MAX_CLIENT_HELLO_BYTES, MAX_HANDSHAKE_RECORDS};
 use crate::srtp::{MASTER_KEY_BYTES, SrtpContext, SrtpProfile};
 
 /// rtc-dtls identifies associations by address; a client has one, whichever path ICE selects. With one constant
 /// address a change of path is harmless, even during a handshake.
 const PEER_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
-/// Maximum size of a `ClientHello`; one with a post-quantum key share has about 1,500 bytes.
-const MAX_CLIENT_HELLO_BYTES: usize = 8192;
-/// Maximum number of records that a client may send for its handshake, including retransmissions; a normal one
-/// takes about ten. rtc-dtls joins fragments in cubic time, stores empty ones and records of the next epoch
-/// without limit, and continues to do so after the handshake, so its input must be limited.
-const MAX_HANDSHAKE_RECORDS: usize = 96;
 /// Initial retransmission interval. rtc-dtls stops its timer for good when a client retransmits first, so flights
 /// are retransmitted here.
 const RETRANSMIT_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::SfuRoom;
 use crate::allocation::{TrackDemand, needed_bps};
 use crate::api::{LayerLimit, MediaKind, ParticipantId, RoomEvent, SimulcastLayer, TrackSource};
+use crate::limits::{MAX_LAYER_RETRY_BACKOFF, MIN_LAYER_RETRY_BACKOFF};
 use crate::stream::LayerStream;
 use crate::track::{PublishedTrack, layer_at};
 
@@ -15,11 +16,6 @@ const EXPECTED_AUDIO_BPS: u64 = 40_000;
 /// Time within which a publisher starts a requested layer. If it does not, the layer is unavailable: its
 /// picture is too small or its uplink too slow.
 const LAYER_START_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long an unavailable layer is not expected: a browser that was briefly short of CPU or network has
-/// recovered by then. Doubles with each failed attempt up to the maximum.
-const MIN_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(5);
-/// Upper bound of the doubled backoff.
-const MAX_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(40);
 /// When an upgrade is due soon, bitrates are reallocated again after this time.
 const REALLOCATION_DELAY: Duration = Duration::from_millis(250);
 /// A layer is stopped only after nobody has watched it for this time.

@@ -6,15 +6,13 @@ use super::forward::{ForwardContext, ForwardForm};
 use super::{PendingForward, SfuRoom};
 use crate::api::RoomEvent;
 use crate::counters::RoomCounters;
+use crate::limits::MAX_BATCH_BYTES;
 use crate::member::RoomPeer;
 use crate::packet_cache::CachedPacket;
 use crate::path::TransmitBuffer;
 use crate::slots::Slots;
 use crate::subscription::DownTrack;
 use crate::track::PublishedTrack;
-
-/// Size at which a batch is sent, in bytes.
-const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// What stays constant during a batch.
 struct TransmitBatch<'a> {

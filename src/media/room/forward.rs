@@ -1,15 +1,16 @@
 //! Writes one packet for one subscriber: RTP header, header extensions, payload, SRTP protection.
 
+use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES};
 use std::time::Instant;
 
 use crate::codec::Codec;
-use crate::connection::{MAX_RTP_BYTES, PeerTransport};
+use crate::connection::PeerTransport;
 use crate::member::SubscriberSide;
 use crate::packet_cache::CachedPacket;
 use crate::path::TransmitBuffer;
 use crate::red;
 use crate::rtp::HeaderExtensionWriter;
-use crate::srtp::MAX_OVERHEAD_BYTES;
+
 use crate::subscription::DownTrack;
 
 /// How a packet is sent.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::SfuRoom;
 use super::forward::{ForwardContext, ForwardForm};
+use crate::limits::MIN_PROBE_PAYLOAD_BYTES;
 use crate::packet_cache::CachedPacket;
 use crate::subscription::DownTrack;
 use crate::track::PublishedTrack;
@@ -12,8 +13,6 @@ use crate::track::PublishedTrack;
 const PROBE_PADDING_BYTES: u8 = 255;
 /// How many of the last packets are candidates for a probe.
 const PROBE_LOOKBACK_PACKETS: u16 = 48;
-/// Minimum payload of a packet used for a probe, in bytes: few large packets probe as well as many small ones.
-const MIN_PROBE_PAYLOAD_BYTES: usize = 600;
 /// Time within which a packet is used for a probe once.
 const PROBE_RETRANSMIT_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -1,18 +1,17 @@
 //! Ingress of published media: SSRC binding, statistics, NACK tracking, packet cache.
 
+use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES};
 use std::time::{Duration, Instant};
 
 use super::{PendingForward, SfuRoom};
 use crate::api::{MediaKind, TrackSource};
 use crate::codec::{Codec, starts_key_frame};
-use crate::connection::{DecryptedRtp, MAX_RTP_BYTES};
+use crate::connection::DecryptedRtp;
+use crate::limits::MAX_RTP_HEADER_BYTES;
 use crate::rtp::RtpPacket;
-use crate::srtp::{self, MAX_OVERHEAD_BYTES};
+use crate::srtp::{self};
 use crate::ssrc_table::SsrcBinding;
 use crate::track::PublishedTrack;
-
-/// Maximum header of a forwarded RTX packet in bytes: fixed header, extensions, original sequence number.
-const MAX_RTP_HEADER_BYTES: usize = 12 + 48 + 2;
 
 /// Interval at which packets of silence are forwarded, as an encoder in DTX mode sends them (RFC 7587 §3.1.3).
 const DTX_FORWARD_INTERVAL: Duration = Duration::from_millis(400);

@@ -1,15 +1,11 @@
 //! Retransmission (RFC 4588): answers NACKs of subscribers from the shared packet cache.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::SfuRoom;
 use super::forward::{ForwardContext, ForwardForm};
+use crate::limits::{MAX_RTX_PER_NACK, MIN_RTX_INTERVAL};
 use crate::rtcp::RtcpPacket;
-
-/// Lower bound of the time between two retransmissions of a packet, which otherwise is the round trip time.
-const MIN_RTX_INTERVAL: Duration = Duration::from_millis(20);
-/// Maximum number of packets retransmitted for one NACK; retransmission does not help against more loss.
-const MAX_RTX_PER_NACK: usize = 128;
 
 impl SfuRoom {
     /// Handles a NACK of a subscriber.

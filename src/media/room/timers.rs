@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{SfuRoom, report};
 use crate::api::{DisconnectReason, MediaKind, RoomEvent};
+use crate::limits::MIN_TIMER_INTERVAL;
 
 /// Interval at which a key frame is requested again while a subscriber waits for it.
 const KEY_FRAME_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 /// Interval of active speaker detection.
 const SPEAKER_UPDATE_INTERVAL: Duration = Duration::from_millis(100);
-/// Minimum time until the next timer.
-const MIN_TIMER_INTERVAL: Duration = Duration::from_millis(1);
 
 impl SfuRoom {
     /// Runs all timers that are due.

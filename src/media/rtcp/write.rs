@@ -5,6 +5,8 @@ use super::{
     SenderInfo, TRANSPORT_FEEDBACK,
 };
 
+use crate::limits::{MAX_COMPOUND_BYTES, MAX_REPORT_BLOCKS};
+
 /// A report block about one stream (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReportBlock {
@@ -56,11 +58,6 @@ impl ReportBlock {
         ]
     }
 }
-
-/// Maximum size of one datagram in bytes, before SRTCP protection.
-const MAX_COMPOUND_BYTES: usize = 1150;
-/// Maximum number of report blocks of one report.
-const MAX_REPORT_BLOCKS: usize = 31;
 
 /// A compound packet that is being written.
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! Interprets a client's offer.
 
+use crate::limits::MAX_SIMULCAST_LAYERS;
 use rtc_sdp::description::common::Attribute;
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
@@ -8,10 +9,7 @@ use std::io::Cursor;
 use super::format::{ExtensionIds, PayloadFormat, SUPPORTED_FEEDBACK};
 use crate::api::{MediaKind, OfferError};
 use crate::codec::Codec;
-use crate::track::MAX_SIMULCAST_LAYERS;
-
-/// Maximum size of an offer; one with a hundred sections of Chromium has about 400 KiB.
-const MAX_SDP_BYTES: usize = 1 << 20;
+use crate::limits::MAX_SDP_BYTES;
 
 /// An SDP offer.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! A simulated client: controlling ICE agent, DTLS client, SRTP, and media of a few bytes.
 
+use crate::limits::MAX_OVERHEAD_BYTES;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{OfferSection, text};
 use crate::rtcp::{self, CompoundWriter};
 use crate::rtp::RtpPacket;
-use crate::srtp::{MAX_OVERHEAD_BYTES, ReplayWindow, SrtpContext, SrtpProfile};
+use crate::srtp::{ReplayWindow, SrtpContext, SrtpProfile};
 use crate::test_peer::{ClientDtls, own_fingerprint};
 use crate::twcc::TwccReceiver;
 use crate::{MediaKind, NetworkPath, ParticipantId, PublishOffer, TransportProtocol};

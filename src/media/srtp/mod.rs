@@ -19,8 +19,6 @@ pub(crate) enum SrtpProfile {
 
 /// Length of a master key in bytes.
 pub(crate) const MASTER_KEY_BYTES: usize = 16;
-/// Maximum number of bytes that [`SrtpContext::encrypt_rtp`] or [`SrtpContext::encrypt_rtcp`] append.
-pub(crate) const MAX_OVERHEAD_BYTES: usize = 20;
 
 impl SrtpProfile {
     /// Length of a master salt in bytes.

@@ -1,5 +1,6 @@
 //! Compatibility with rtc-srtp in both directions, and rejection of tampered packets.
 
+use crate::limits::MAX_OVERHEAD_BYTES;
 use proptest::prelude::*;
 use rtc_srtp::{context::Context, protection_profile::ProtectionProfile};
 

@@ -14,6 +14,7 @@ pub use receiving::{PacketCounts, ReceivedPacket};
 pub(crate) use association::{ClientDtls, check, own_fingerprint};
 pub(crate) use description::text;
 
+use crate::limits::MAX_OVERHEAD_BYTES;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use crate::ice::IceCredentials;
 use crate::rtcp::CompoundWriter;
-use crate::srtp::{MAX_OVERHEAD_BYTES, SrtpContext};
+use crate::srtp::SrtpContext;
 use description::RemoteDescription;
 use receiving::ReceiveStreams;
 use sending::{PacketWriter, SendStreams};

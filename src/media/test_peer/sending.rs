@@ -1,12 +1,13 @@
 //! The streams that a client sends: VP8 and Opus by their headers, with filling instead of pictures.
 
+use crate::limits::MAX_OVERHEAD_BYTES;
 use std::time::Instant;
 
 use super::OfferSection;
 use crate::MediaKind;
 use crate::rtcp;
 use crate::rtp::HeaderExtensionWriter;
-use crate::srtp::{MAX_OVERHEAD_BYTES, SrtpContext};
+use crate::srtp::SrtpContext;
 
 /// Bytes of payload of a packet of a picture, and of 20 ms of sound.
 const PICTURE: usize = 1180;

@@ -24,9 +24,6 @@ const NOT_RECEIVED: u8 = 0;
 const SMALL_DELTA: u8 = 1;
 const LARGE_DELTA: u8 = 2;
 
-/// Maximum number of packets of one run-length chunk.
-const MAX_RUN_LENGTH: usize = 0x1fff;
-
 /// The extended sequence number closest to `near` with these low 16 bits.
 fn unwrap_sequence(sequence: u16, near: u64) -> Option<u64> {
     let step = sequence.wrapping_sub(near as u16) as i16;

@@ -1,19 +1,18 @@
 //! Records the arrival of a publisher's packets, and writes the feedback about them.
 
+use crate::limits::MAX_RUN_LENGTH;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{
-    DELTA_UNIT, FEEDBACK_FORMAT, LARGE_DELTA, MAX_RUN_LENGTH, NOT_RECEIVED, PACKET_TYPE,
-    REFERENCE_TIME_TICKS, SMALL_DELTA, unwrap_sequence,
+    DELTA_UNIT, FEEDBACK_FORMAT, LARGE_DELTA, NOT_RECEIVED, PACKET_TYPE, REFERENCE_TIME_TICKS,
+    SMALL_DELTA, unwrap_sequence,
 };
+
+use crate::limits::{MAX_PACKET_STATUSES, MAX_PENDING_PACKETS};
 
 /// Interval of feedback while packets arrive.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
-/// Maximum number of packets in one feedback packet, so that it stays below 1,000 bytes.
-const MAX_PACKET_STATUSES: usize = 400;
-/// A larger jump of the sequence numbers restarts the stream.
-const MAX_PENDING_PACKETS: u64 = 4096;
 
 /// Arrival times of packets that were not reported yet.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use super::{
     DELTA_UNIT, LARGE_DELTA, NOT_RECEIVED, REFERENCE_TIME_TICKS, SMALL_DELTA, unwrap_sequence,
 };
 
+use crate::limits::MAX_SENT_PACKETS;
+
 /// How long sent packets are stored.
 const SENT_PACKET_TTL: Duration = Duration::from_secs(3);
-/// Maximum number of sent packets stored.
-const MAX_SENT_PACKETS: usize = 8192;
 
 /// What feedback says about one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::messages::is_visible;
 use super::{Conn, contacts, user_admin};
+use crate::limits::MAX_UNREAD_COUNT;
 use crate::rows::{
     ConversationPosition, ConversationRow, ConversationSummaryRow, ConversationWithMembers,
     History, InvitationRule, Kind, MemberRole, MemberRow, MemberSettingsPatch, MemberSettingsRow,
@@ -248,9 +249,6 @@ pub(crate) fn user_conversations(
     };
     Ok(rows.into_iter().map(summary).collect())
 }
-
-/// Unread messages are counted only up to this number.
-const MAX_UNREAD_COUNT: i64 = 1000;
 
 /// For each of these conversations, the number of unread messages of others, and how many of those
 /// mention the user.

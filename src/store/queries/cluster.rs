@@ -12,6 +12,7 @@ use diesel::prelude::*;
 
 use super::super::{current_time, is_lock_free, server_started_at};
 use super::Conn;
+use crate::limits::{MAX_HEARTBEAT_AGE_FOR_DEATH, MAX_QUERY_VALUES};
 use crate::rows::{
     FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
     NodeState, lock_number,
@@ -19,14 +20,8 @@ use crate::rows::{
 use crate::schema::{devices, leases, nodes, users};
 use crate::types::Sql;
 
-/// A dead node's last heartbeat must be younger than this for its free lock to prove anything: a
-/// network partition frees the lock only later, when the heartbeat is older.
-const MAX_HEARTBEAT_AGE_FOR_DEATH: Duration = Duration::from_millis(3500);
 /// Rows of nodes that are down are kept this long for operators to see.
 const DEAD_NODE_RETENTION: Duration = Duration::from_hours(24);
-
-/// Maximum number of values bound in one query.
-const MAX_QUERY_VALUES: usize = 1000;
 
 type Row = (String, NodeId, i64, String);
 

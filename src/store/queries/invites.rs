@@ -5,15 +5,13 @@ use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::*;
 
 use super::{Conn, chat, contacts, group_members, messages, user_admin};
+use crate::limits::MAX_INVITES_PER_CONVERSATION;
 use crate::rows::{
     ConversationRow, InviteRow, JoinOutcome, Kind, MemberRole, NewInviteRow, SystemEventKind,
     SystemEventRow,
 };
 use crate::schema::{conversations, invites, members};
 use crate::types::Sql;
-
-/// Maximum number of valid invites of a group.
-const MAX_INVITES_PER_CONVERSATION: i64 = 100;
 
 /// Locks the group; whether a user may manage its invites: `None` if they are not a member.
 fn may_invite(c: &mut Conn, id: ConversationId, user: UserId) -> QueryResult<Option<bool>> {

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use super::super::words as search_index;
 use super::Conn;
 use super::messages::is_visible;
+use crate::limits::{MAX_CONVERSATIONS_IN_QUERY, MAX_SEARCH_WINDOWS};
 use crate::rows::{MessageRow, SearchPage, SearchParams};
 use crate::schema::{hidden_messages, members, messages, search_entries};
 use crate::tokenizer;
@@ -16,11 +17,6 @@ use crate::types::Sql;
 
 /// How many index hits are examined at once.
 const SEARCH_WINDOW_ROWS: usize = 500;
-/// Maximum number of windows per page: whoever may see little of the hits gets shorter pages, and
-/// no search keeps the database busy for long.
-const MAX_SEARCH_WINDOWS: usize = 20;
-/// Above this number of conversations the index query does not name them.
-const MAX_CONVERSATIONS_IN_QUERY: usize = 300;
 
 /// The index word that identifies a conversation: it confines a search to the user's conversations.
 /// No text contains it, since words have letters and digits only.

@@ -2,6 +2,7 @@
 
 mod device;
 
+use crate::limits::{MAX_TURN_MESSAGE_BYTES, MAX_UNAUTHENTICATED_TURN_CLIENTS};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use proptest::prelude::*;
 
 use self::device::{RequestOutcome, TestServer};
 use super::client::UNAUTHENTICATED_TIMEOUT;
-use super::clients::MAX_UNAUTHENTICATED_CLIENTS;
-use super::message::{MAX_MESSAGE_BYTES, StunMessage, first_message_length};
+
+use super::message::{StunMessage, first_message_length};
 use super::proto_relay::ProtoRelay;
 use super::relay::{AddressFamily, OutboundPacket, RelayAction, RelaySocketError, TurnRelay};
 
@@ -187,13 +188,13 @@ async fn unauthenticated_clients_are_bounded_and_expire() {
     let mut server = TestServer::new();
     let mut allocated = server.device(1);
     assert!(granted(&allocated.allocate(&server)));
-    for port in 0..MAX_UNAUTHENTICATED_CLIENTS + 1000 {
+    for port in 0..MAX_UNAUTHENTICATED_TURN_CLIENTS + 1000 {
         let mut unauthenticated = server.device(u16::try_from(1000 + port).unwrap());
         let packet = unauthenticated
             .request(3, &[&turn_server_proto::types::attribute::RequestedTransport::new(17)]);
         assert_eq!(unauthenticated.send(&server, &packet), RequestOutcome::Error(401));
     }
-    assert!(server.clients.count() <= MAX_UNAUTHENTICATED_CLIENTS + 1);
+    assert!(server.clients.count() <= MAX_UNAUTHENTICATED_TURN_CLIENTS + 1);
 
     server.advance(UNAUTHENTICATED_TIMEOUT);
 
@@ -263,7 +264,10 @@ fn turn_messages_are_framed_from_tcp_stream() {
     assert_eq!(first_message_length(b"\x40\x01\x00\x05"), Ok(Some(12)), "padded to four");
     assert!(first_message_length(b"\x00\x01\x00\x07").is_err());
     assert!(first_message_length(b"\x80\x00\x00\x04").is_err());
-    assert!(first_message_length(b"\x40\x01\xff\xff").is_err(), "longer than {MAX_MESSAGE_BYTES}");
+    assert!(
+        first_message_length(b"\x40\x01\xff\xff").is_err(),
+        "longer than {MAX_TURN_MESSAGE_BYTES}"
+    );
 }
 
 proptest! {
