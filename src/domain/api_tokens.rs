@@ -1,5 +1,6 @@
 //! API tokens for programs: creation, authentication, scopes.
 
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
-use super::accounts::{Principal, audit, hash_token};
+use super::accounts::{audit, hash_token};
 use crate::protocol::admin as wire;
 
 /// Scopes a token may have.

@@ -10,6 +10,7 @@ pub mod erasure;
 pub mod export_store;
 pub mod exports;
 pub mod files;
+pub mod identity;
 pub mod jobs;
 pub mod vault;
 

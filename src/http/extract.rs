@@ -20,7 +20,7 @@ use crate::domain::accounts;
 
 /// The authenticated user; set by [`super::access`].
 #[derive(Clone, Debug)]
-pub struct CurrentUser(pub accounts::Principal);
+pub struct CurrentUser(pub crate::domain::identity::Principal);
 
 impl FromRequest for CurrentUser {
     type Error = ApiError;
@@ -34,7 +34,7 @@ impl FromRequest for CurrentUser {
 
 /// The authenticated user, or `None` for a service with an API token.
 #[derive(Clone, Debug)]
-pub struct OptionalUser(pub Option<accounts::Principal>);
+pub struct OptionalUser(pub Option<crate::domain::identity::Principal>);
 
 impl FromRequest for OptionalUser {
     type Error = ApiError;
@@ -60,7 +60,7 @@ impl FromRequest for ClientAddr {
 
 /// Client address and `User-Agent` of a sign-in request.
 #[derive(Clone, Debug)]
-pub struct SignInSource(pub accounts::ClientInfo);
+pub struct SignInSource(pub crate::domain::identity::ClientInfo);
 
 impl FromRequest for SignInSource {
     type Error = ApiError;
@@ -69,7 +69,7 @@ impl FromRequest for SignInSource {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(str::to_owned);
-        ready(Ok(Self(accounts::ClientInfo { ip: client_ip(request), agent })))
+        ready(Ok(Self(crate::domain::identity::ClientInfo { ip: client_ip(request), agent })))
     }
 }
 

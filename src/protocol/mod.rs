@@ -19,6 +19,7 @@ pub mod presence;
 pub mod problem;
 pub mod server;
 pub mod user_admin;
+pub mod users;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,8 +1,9 @@
 //! Events from the server to a device.
 
+use crate::protocol::users::UserSummary;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, SessionId, UserId};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::calls;
@@ -76,16 +77,6 @@ pub struct MemberLeft {
     /// The member who left or was removed.
     #[schema(value_type = String)]
     pub left: UserId,
-}
-
-/// Identity of a user, as shown to other users.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct UserSummary {
-    /// Identifier of the user.
-    #[schema(value_type = String)]
-    pub user_id: UserId,
-    /// Display name of the user.
-    pub name: String,
 }
 
 /// This node shuts down: connect again.

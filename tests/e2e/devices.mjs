@@ -91,3 +91,76 @@ class Device extends ChangeNotifier {
     this.changed();
   }
 }
+
+class SocketIoDevice extends Device {
+  constructor(person, transports) {
+    super(person);
+    this.socket = io(person.server.url, { forceNew: true, ...(transports && { transports }) });
+    this.socket.onAny((event, data) => this.handleEvent(event, data));
+    this.socket.on('connect', () => this.handleConnect());
+    this.socket.on('disconnect', (reason, details) => this.handleDisconnect({ reason, details, willReconnect: this.socket.active }));
+  }
+
+  get transport() {
+    return this.socket.io.engine.transport.name;
+  }
+
+  async request(event, data) {
+    const reply = await this.socket.timeout(15_000).emitWithAck(event, data);
+    if (reply.error) throw new ProblemError(reply.error);
+    return reply.data;
+  }
+
+  close() {
+    this.socket.disconnect();
+  }
+}
+
+/** A device on `/ws`, which reconnects half a second after it lost its connection. */
+class PlainWebSocketDevice extends Device {
+  #pending = new Map();
+  #lastId = 0;
+  transport = 'websocket';
+
+  constructor(person) {
+    super(person);
+    this.connect();
+  }
+
+  connect() {
+    this.socket = new WebSocket(this.person.server.url.replace('http', 'ws') + '/ws');
+    this.socket.on('open', () => this.handleConnect());
+    this.socket.on('message', (bytes, isBinary) => this.handleFrame(bytes, isBinary));
+    this.socket.on('error', () => {}); // 'close' follows
+    this.socket.on('close', (code, reason) => {
+      const willReconnect = !this.closed && code !== 1008;
+      for (const { reject } of this.#pending.values()) reject(new Error(`closed with ${code}`));
+      this.#pending.clear();
+      this.handleDisconnect({ code, reason: reason.toString(), willReconnect });
+      if (willReconnect) setTimeout(() => !this.closed && this.connect(), 500);
+    });
+  }
+
+  handleFrame(bytes, isBinary) {
+    assert.ok(!isBinary, 'the server sends text frames');
+    const frame = JSON.parse(bytes);
+    if ('event' in frame) return this.handleEvent(frame.event, frame.data);
+    const pending = this.#pending.get(frame.reply);
+    if (!pending) return this.handleEvent('error', frame.error);
+    this.#pending.delete(frame.reply);
+    if (frame.error) pending.reject(new ProblemError(frame.error));
+    else pending.resolve(frame.data);
+  }
+
+  request(event, data) {
+    const id = ++this.#lastId;
+    const reply = new Promise((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.socket.send(JSON.stringify({ id, event, data }));
+    return withTimeout(15_000, `reply to ${event}`, reply);
+  }
+
+  close() {
+    this.closed = true;
+    this.socket.terminate();
+  }
+}

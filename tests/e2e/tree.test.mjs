@@ -60,8 +60,8 @@ it('TLS in the settings makes the command exit with a hint to use --server', asy
   const foreign = await foreignServer(TLS_ALERT);
   const settings = {
     SECUREVOX__HTTP__BIND: foreign.address,
-    SECUREVOX__HTTP__TLS_CERTIFICATE: '/nowhere/chain.pem',
-    SECUREVOX__HTTP__TLS_KEY: '/nowhere/key.pem',
+    SECUREVOX__HTTP__TLS_CERTIFICATE_FILE: '/nowhere/chain.pem',
+    SECUREVOX__HTTP__TLS_KEY_FILE: '/nowhere/key.pem',
   };
   const { code, stderr } = await runTree(['--token', TOKEN], settings);
   foreign.close();

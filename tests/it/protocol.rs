@@ -26,9 +26,10 @@ use securevox::protocol::presence::{PresenceEvent, PresenceState};
 use securevox::protocol::problem::{FieldError, Problem};
 use securevox::protocol::server::{
     Authenticated, EmptyReply, MemberLeft, ReceiptEvent, Reconnect, ServerEvent, SyncReply,
-    TypingEvent, UserSummary,
+    TypingEvent,
 };
 use securevox::protocol::user_admin::{self, CreatedPasswordReset};
+use securevox::protocol::users::UserSummary;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -1,5 +1,6 @@
 //! Every message about calls that crosses a wire, snapshotted: the manual of the wire.
 
+use securevox::protocol::users::UserSummary;
 use std::collections::HashMap;
 
 use base::clock::Timestamp;
@@ -14,7 +15,7 @@ use securevox::protocol::calls::{
     TrackWanted,
 };
 use securevox::protocol::client::ClientEvent;
-use securevox::protocol::server::{CallServerEvent, ServerEvent, UserSummary};
+use securevox::protocol::server::{CallServerEvent, ServerEvent};
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -9,7 +9,8 @@ use securevox::protocol::cluster::{
     NodeRequest, NodeStateChange, NodeStateDelta, NodeStateSnapshot, ParticipantLocation, Priority,
     RawEvent, RemoteCallSummary, RoomHandOff, SequencePosition,
 };
-use securevox::protocol::server::UserSummary;
+use securevox::protocol::users::UserSummary;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};

@@ -1,5 +1,7 @@
 //! Forwarding of a request to the node that owns the call.
 
+use crate::domain::identity::CallGrant;
+use crate::domain::identity::Principal;
 use std::time::Duration;
 
 use base::ids::{CallId, NodeId, SessionId};
@@ -8,7 +10,6 @@ use serde_json::value::RawValue;
 use super::CallService;
 use crate::actors::peer_nodes::REQUEST_TIMEOUT;
 use crate::cluster::BusError;
-use crate::domain::accounts::{CallGrant, Principal};
 use crate::domain::calls::{CallError, Seat};
 use crate::limits::MAX_FORWARD_ATTEMPTS;
 use crate::protocol::calls::CallRole;

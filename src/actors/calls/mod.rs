@@ -9,6 +9,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use crate::domain::identity::Principal;
 pub use room::CallRoom;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use super::delivery::EventRouter;
 use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
-use crate::domain::accounts::Principal;
+
 use crate::domain::calls::{CallDomain, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
 use crate::protocol::cluster::{

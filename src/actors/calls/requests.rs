@@ -1,5 +1,6 @@
 //! Call requests of devices, and the rooms that answer them.
 
+use crate::domain::identity::Principal;
 use base::ids::{CallId, SessionId, UserId};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
@@ -11,7 +12,7 @@ use super::forwarding::CallRequester;
 use super::room::{self, CallRoom, RoomCommand, RoomRequest};
 use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
-use crate::domain::accounts::Principal;
+
 use crate::domain::calls::{
     CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, caller_summary, parse_name,
     parse_participant_id,

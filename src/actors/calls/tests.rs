@@ -1,5 +1,6 @@
 //! Calls with failing dependencies: rooms that do not start, a cache that is unreachable.
 
+use crate::domain::identity::Principal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::actors::supervision::dynamic_supervisor;
 use crate::cluster::cache::BoxFuture;
 use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};
 use crate::config;
-use crate::domain::accounts::{Principal, TokenSigner};
+use crate::domain::accounts::TokenSigner;
 use crate::domain::calls::{CallDomain, CallDomainDeps, CallError, TurnCredentials};
 use crate::domain::vault::{Vault, new_key};
 use crate::protocol::calls::{CallEndReason, JoinCall};

@@ -6,6 +6,7 @@ mod requests;
 mod session;
 mod socket_handle;
 
+use crate::domain::identity::Principal;
 pub use requests::RequestError;
 pub use session::SessionActor;
 pub use socket_handle::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
@@ -26,7 +27,7 @@ use super::delivery::{CloseReason, EndSession, EventRouter, OutboundEvent};
 use super::presence::PresenceHandle;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
-use crate::domain::accounts::Principal;
+
 use crate::domain::chat::{self, ChatService};
 use crate::domain::{DirectedEvent, WithEvents};
 use crate::protocol::client::ClientEvent;

@@ -6,6 +6,7 @@
 mod catch_up;
 mod messages;
 
+use crate::domain::identity::Principal;
 pub(super) use messages::{AttachSocket, ClientRequest, DetachSocket, SocketFlushed, SocketReady};
 
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use crate::actors::delivery::{
 };
 use crate::actors::presence::OnlineGuard;
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::accounts::Principal;
+
 use crate::telemetry::metrics::{EVENTS_OUT, GaugeGuard, SESSIONS, count_dropped_event};
 
 /// Base delay before a failed read from the database is retried.

@@ -10,6 +10,7 @@ mod second_factor;
 mod sign_in;
 mod user_admin;
 
+use crate::domain::identity::{ClientInfo, Principal};
 pub use error::AccountError;
 pub use keyring::{AccessTokenClaims, TokenSigner};
 pub use password::PasswordHasher;
@@ -26,7 +27,6 @@ use base::ids::{AuditId, DeviceId, UserId};
 use base::page::Page;
 use base::random::RandomSource;
 use base::secret::Secret;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use store::{AuditFilter, NewAudit, NewDeviceRow, NewUserRow, Role, Store};
 
@@ -35,42 +35,6 @@ use crate::config::{AuthConfig, RateLimitsConfig};
 use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
 use crate::protocol::admin::AuditEntryView;
-
-/// An authenticated user and the device used.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Principal {
-    /// Identifier of the user.
-    pub user: UserId,
-    /// Device of the user.
-    pub device: DeviceId,
-    /// Display name of the user.
-    pub name: String,
-    /// Phone number in E.164.
-    pub phone: String,
-    /// Server-wide role of the user.
-    pub role: Role,
-    /// If the caller used a call token: the only call it gives access to.
-    #[serde(skip)]
-    pub call_grant: Option<CallGrant>,
-}
-
-/// Access granted by a call token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallGrant {
-    /// Name of the session.
-    pub session: String,
-    /// Whether the holder may mute and remove other participants.
-    pub is_moderator: bool,
-}
-
-/// Client of a sign-in request.
-#[derive(Clone, Debug, Default)]
-pub struct ClientInfo {
-    /// IP address of the client.
-    pub ip: Option<IpAddr>,
-    /// `User-Agent` header; not trustworthy.
-    pub agent: Option<String>,
-}
 
 /// Account service; cheap to clone.
 #[derive(Clone)]

@@ -1,11 +1,12 @@
 //! New passwords: chosen by their owner, or set with a reset link from an administrator.
 
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 
-use super::{AccountError, AccountService, Principal, audit, hash_token};
+use super::{AccountError, AccountService, audit, hash_token};
 use crate::protocol::accounts as wire;
 
 impl AccountService {

@@ -1,5 +1,6 @@
 //! The second factor: time-based codes (TOTP, RFC 6238) and recovery codes, each valid once.
 
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use metrics::counter;
 use store::{SealedColumn, SecondFactorProof};
 use totp_rs::{Builder, Totp};
 
-use super::{AccountError, AccountService, Principal, audit, hash_token};
+use super::{AccountError, AccountService, audit, hash_token};
 use crate::cluster::RateLimit;
 use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;

@@ -1,5 +1,7 @@
 //! Sign-in and sign-out: registration, passwords, refresh tokens and the first administrator.
 
+use crate::domain::identity::ClientInfo;
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use store::{
 };
 
 use super::{
-    AccessTokenClaims, AccountError, AccountService, ClientInfo, Phone, Principal, audit,
-    identity_key, new_device, user_view,
+    AccessTokenClaims, AccountError, AccountService, Phone, audit, identity_key, new_device,
+    user_view,
 };
 use crate::cluster::RateLimit;
 use crate::config::RegistrationPolicy;

@@ -1,6 +1,7 @@
 //! Account administration. Every action is recorded in the audit log with actor, subject and IP
 //! address.
 
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
@@ -9,7 +10,7 @@ use base::secret::Secret;
 use serde_json::json;
 use store::{NewAudit, Role, UserFilter};
 
-use super::{AccountError, AccountService, Principal, audit, hash_token};
+use super::{AccountError, AccountService, audit, hash_token};
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 

@@ -3,6 +3,7 @@
 //! Inputs are events and the current time. Outgoing events and media changes are queued in order
 //! until they are taken.
 
+use crate::protocol::users::UserSummary;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::error::CallError;
 use super::participants::first_epoch;
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
 pub use crate::protocol::cluster::ParticipantLocation;
-use crate::protocol::server::{CallServerEvent, UserSummary};
+use crate::protocol::server::CallServerEvent;
 
 /// How a call was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ mod tests;
 mod turn_credentials;
 mod views;
 
+use crate::domain::identity::Principal;
+use crate::protocol::users::UserSummary;
 pub use call::ParticipantLocation as Seat;
 pub use call::{
     CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
@@ -27,11 +29,11 @@ use base::ids::{CallId, ConversationId, NodeId, UserId};
 use base::page::Page;
 use store::{CallPermission, CallWriteOutcome, InvitationRule, MemberRole, Store};
 
-use super::accounts::{Principal, TokenSigner};
+use super::accounts::TokenSigner;
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
 use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
-use crate::protocol::server::UserSummary;
+
 use crate::telemetry::metrics::count_rejected;
 
 /// Service for calls; cheap to clone.

@@ -1,5 +1,6 @@
 //! Scenario and property tests of the call state machine.
 
+use crate::protocol::users::UserSummary;
 use std::time::Duration;
 
 use base::clock::Timestamp;
@@ -11,7 +12,7 @@ use super::{
     ParticipantLocation as Location, StartCallParams,
 };
 use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
-use crate::protocol::server::{CallServerEvent, UserSummary};
+use crate::protocol::server::CallServerEvent;
 
 const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 const TERMS: CallTerms = CallTerms {

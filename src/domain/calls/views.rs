@@ -1,7 +1,7 @@
 //! Conversions between stored rows and wire types.
 
 use crate::protocol::calls as wire;
-use crate::protocol::server::UserSummary;
+use crate::protocol::users::UserSummary;
 
 pub(super) const fn media_row(media: wire::CallMedia) -> store::CallMedia {
     match media {

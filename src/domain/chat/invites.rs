@@ -1,5 +1,6 @@
 //! Invite links to groups.
 
+use crate::domain::identity::Principal;
 use std::time::Duration;
 
 use base::ids::{ConversationId, InviteId, UserId};
@@ -8,7 +9,7 @@ use store::JoinOutcome;
 
 use super::{ChatError, ChatService, views, with_change_events};
 use crate::domain::WithEvents;
-use crate::domain::accounts::{Principal, hash_token};
+use crate::domain::accounts::hash_token;
 use crate::protocol::Paginated;
 use crate::protocol::chat::ConversationDetail;
 use crate::protocol::invites as wire;

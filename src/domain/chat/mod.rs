@@ -7,6 +7,7 @@ mod messages;
 mod search;
 mod views;
 
+use crate::domain::identity::Principal;
 pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
 pub use error::ChatError;
 pub use messages::{MessageDraft, SendMessageOutcome};
@@ -24,7 +25,6 @@ use store::{
     MemberSettingsPatch, NewConversationRow, OpenDirect, OpenGroup, Store,
 };
 
-use super::accounts::Principal;
 use super::{DirectedEvent, WithEvents};
 use crate::config;
 use crate::protocol::chat as wire;

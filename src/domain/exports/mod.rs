@@ -3,6 +3,7 @@
 mod attachments;
 mod contents;
 
+use crate::domain::identity::Principal;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde_json::json;
 use store::{JobRow, JobState, NewJob, Store};
 
 use super::DirectedEvent;
-use super::accounts::{Principal, audit};
+use super::accounts::audit;
 use super::export_store::{ArchiveFile, ExportStore};
 use super::files::FileService;
 use super::jobs::{JobError, JobHandler};

@@ -1,5 +1,6 @@
 //! Call events and replies sent to devices.
 
+use crate::protocol::users::UserSummary;
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,6 @@ use super::{
     CallEndReason, CallMedia, CallTopology, IceServer, ParticipantQuality, ParticipantView,
     RequestedLayer, TrackView,
 };
-use crate::protocol::server::UserSummary;
 
 /// Reply to the event `start_call`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

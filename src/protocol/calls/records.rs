@@ -1,5 +1,6 @@
 //! Call records and call tokens.
 
+use crate::protocol::users::UserSummary;
 use std::collections::HashMap;
 
 use base::clock::Timestamp;
@@ -12,7 +13,6 @@ use super::{
     CallEndReason, CallMedia, CallRole, CallTopology, IceServer, ParticipantQuality,
     ParticipantView,
 };
-use crate::protocol::server::UserSummary;
 
 /// Requests a token for one call.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
