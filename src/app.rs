@@ -2,11 +2,13 @@
 //! become services), launched (services become a running supervision tree) and, on a signal,
 //! stopped in order.
 
+pub mod cache;
 mod cluster_services;
 mod domain_services;
 
-pub use self::cluster_services::{shared_bus, shared_cache};
+pub use self::cluster_services::shared_bus;
 pub use self::domain_services::{DomainServices, open, open_vault, store_config};
+pub use crate::app::cache::shared_cache;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};

@@ -4,41 +4,14 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use base::clock::Clock;
 use base::ids::NodeId;
 use store::NodeLock;
 
 use super::{DomainServices, StartupError, store_config};
 use crate::cluster::{
-    AmqpBus, Bus, Cache, InMemoryCache, InProcessBus, LocalDirectory, NodeLeases,
-    OwnershipDirectory, RedisCache, amqp, redis,
+    AmqpBus, Bus, InProcessBus, LocalDirectory, NodeLeases, OwnershipDirectory, amqp,
 };
 use crate::config::Config;
-
-/// The cache: in this process, or the one that all nodes share.
-pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartupError> {
-    Ok(match shared_cache(config).map_err(StartupError::Environment)? {
-        Some(cache) => Arc::new(cache),
-        None => Arc::new(InMemoryCache::new(clock.clone(), config.limits.max_tracked_keys)),
-    })
-}
-
-/// The cache that all nodes share, if one is configured.
-///
-/// # Errors
-/// A text that says which setting is invalid.
-pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
-    let cluster = &config.cluster;
-    if cluster.redis_url.expose().is_empty() {
-        return Ok(None);
-    }
-    let settings = redis::RedisConfig {
-        url: cluster.redis_url.clone(),
-        ca_pem: cluster.read_ca_file()?,
-        key_prefix: cluster.redis_key_prefix.clone(),
-    };
-    RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.redis_url: {e}"))
-}
 
 /// The bus, and the AMQP connections to be driven if it is shared.
 fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), StartupError> {

@@ -1,6 +1,7 @@
 //! API tokens for programs: creation, authentication, scopes.
 
 use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
-use super::accounts::{audit, hash_token};
+use super::accounts::audit;
 use crate::protocol::admin as wire;
 
 /// Scopes a token may have.

@@ -1,5 +1,6 @@
 //! Account erasure: removes the remaining data of a deleted account in the background.
 
+use crate::domain::job_kinds::ERASE_JOB_KIND;
 use base::clock::Clock;
 use base::ids::UserId;
 use serde::Deserialize;
@@ -11,9 +12,6 @@ use super::jobs::{JobError, JobHandler};
 use super::{DirectedEvent, chat};
 use crate::cluster::BoxFuture;
 use crate::protocol::server::{MemberLeft, ServerEvent};
-
-/// Job kind of account erasure.
-pub const ERASE_JOB_KIND: &str = "account.erase";
 
 /// Leaves groups, removes direct conversations, and deletes exports and files of a deleted account.
 pub struct EraseAccountJob {

@@ -15,10 +15,8 @@ use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
 use metrics::gauge;
 use tokio::sync::watch;
 
-use super::room::CallRoom;
 use crate::actors::peer_nodes::PeerNodes;
-use crate::actors::supervision::ActorRef;
-use crate::domain::calls::{CallError, Seat};
+use crate::domain::calls::{CallError, ParticipantLocation};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
 use crate::protocol::cluster::RemoteCallSummary;
@@ -28,39 +26,38 @@ use crate::telemetry::metrics::{CALLS, count_rejected};
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallSummary {
     /// The participants.
-    pub(super) participants: Vec<Seat>,
+    pub(super) participants: Vec<ParticipantLocation>,
     /// The users it rings for, with the event for devices that connect meanwhile.
     pub(super) ringing: Vec<(UserId, IncomingCall)>,
     /// The view for statistics.
     pub(super) active: Option<ActiveCall>,
 }
 
-type RoomState = Option<Result<ActorRef<CallRoom>, ()>>;
+type RoomState<R> = Option<Result<R, ()>>;
 
-struct CallIndexEntry {
+struct CallIndexEntry<R> {
     key: Key,
     /// The user who started it, if on this node.
     by: Option<UserId>,
     conversation: Option<ConversationId>,
-    location: CallLocation,
+    location: CallLocation<R>,
     summary: CallSummary,
 }
 
 /// Where a call runs.
-enum CallLocation {
-    Local(watch::Sender<RoomState>),
+enum CallLocation<R> {
+    Local(watch::Sender<RoomState<R>>),
     Remote(NodeId),
 }
 
-impl CallIndexEntry {
+impl<R: Clone> CallIndexEntry<R> {
     const fn is_local(&self) -> bool {
         matches!(self.location, CallLocation::Local(_))
     }
 }
 
-#[derive(Default)]
-struct CallIndexState {
-    all: HashMap<CallId, CallIndexEntry>,
+struct CallIndexState<R> {
+    all: HashMap<CallId, CallIndexEntry<R>>,
     by_key: HashMap<Key, CallId>,
     by_session: HashMap<SessionId, HashSet<CallId>>,
     by_user: HashMap<UserId, HashSet<CallId>>,
@@ -68,6 +65,20 @@ struct CallIndexState {
     ringing_by_user: HashMap<UserId, HashSet<CallId>>,
     /// Whether new calls are refused.
     is_closed: bool,
+}
+
+impl<R> Default for CallIndexState<R> {
+    fn default() -> Self {
+        Self {
+            all: HashMap::new(),
+            by_key: HashMap::new(),
+            by_session: HashMap::new(),
+            by_user: HashMap::new(),
+            started_by_user: HashMap::new(),
+            ringing_by_user: HashMap::new(),
+            is_closed: false,
+        }
+    }
 }
 
 /// Limits of the number of calls.
@@ -79,34 +90,34 @@ pub(super) struct CallLimits {
     pub(super) per_person: usize,
 }
 
-/// The call index; cheap to clone.
+/// The call index; cheap to clone. `R` is the handle of a room.
 #[derive(Clone)]
-pub(super) struct CallIndex {
-    calls: Arc<Mutex<CallIndexState>>,
+pub(super) struct CallIndex<R> {
+    calls: Arc<Mutex<CallIndexState<R>>>,
     peer_nodes: PeerNodes,
 }
 
 /// A call that was found, with the route to its room.
-pub(super) struct LocatedCall {
+pub(super) struct LocatedCall<R> {
     /// Id of the call.
     pub(super) id: CallId,
     /// The conversation it belongs to.
     pub(super) conversation: Option<ConversationId>,
     /// The session name by which it is joined.
     pub(super) name: Option<String>,
-    route: RoomRoute,
+    route: RoomRoute<R>,
 }
 
 #[derive(Clone)]
-enum RoomRoute {
-    Local(watch::Receiver<RoomState>),
+enum RoomRoute<R> {
+    Local(watch::Receiver<RoomState<R>>),
     Remote(NodeId),
 }
 
 /// How long a reserved call may take to start.
 const ROOM_START_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl LocatedCall {
+impl<R: Clone> LocatedCall<R> {
     /// The other node on which it runs; `None` if it runs here.
     pub(super) const fn remote_node(&self) -> Option<NodeId> {
         match self.route {
@@ -119,7 +130,7 @@ impl LocatedCall {
     ///
     /// # Errors
     /// [`CallError::Migrating`] if it runs on another node or its reservation was dropped: retry then.
-    pub(super) async fn room(self) -> Result<ActorRef<CallRoom>, CallError> {
+    pub(super) async fn room(self) -> Result<R, CallError> {
         let RoomRoute::Local(mut room) = self.route else { return Err(CallError::Migrating) };
         let started =
             tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
@@ -132,13 +143,13 @@ impl LocatedCall {
     }
 }
 
-impl CallIndex {
+impl<R: Clone> CallIndex<R> {
     /// Creates an empty index; `peer_nodes` are notified of the calls of this node.
     pub(super) fn new(peer_nodes: PeerNodes) -> Self {
         Self { calls: Arc::default(), peer_nodes }
     }
 
-    fn calls(&self) -> MutexGuard<'_, CallIndexState> {
+    fn calls(&self) -> MutexGuard<'_, CallIndexState<R>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -155,7 +166,7 @@ impl CallIndex {
         by: Option<UserId>,
         conversation: Option<ConversationId>,
         limits: CallLimits,
-    ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
+    ) -> Result<CallReservation<R>, Result<LocatedCall<R>, CallError>> {
         let mut calls = self.calls();
         if let Some(existing) = calls.by_key.get(&key) {
             return Err(calls.located(*existing).ok_or(CallError::Unavailable));
@@ -185,7 +196,7 @@ impl CallIndex {
     }
 
     /// The room of a reserved call is running, or could not be started.
-    fn set_room(&self, id: CallId, room: Result<ActorRef<CallRoom>, ()>) {
+    fn set_room(&self, id: CallId, room: Result<R, ()>) {
         let failed = room.is_err();
         if let Some(CallIndexEntry { location: CallLocation::Local(room_state), .. }) =
             self.calls().all.get(&id)
@@ -249,7 +260,7 @@ impl CallIndex {
     }
 }
 
-impl CallIndexState {
+impl<R: Clone> CallIndexState<R> {
     fn remove(&mut self, id: CallId) {
         self.update_summary(id, CallSummary::default());
         let Some(entry) = self.all.remove(&id) else { return };
@@ -282,20 +293,20 @@ impl CallIndexState {
     }
 }
 
-impl CallIndex {
+impl<R: Clone> CallIndex<R> {
     /// A call by its id.
-    pub(super) fn by_id(&self, id: CallId) -> Option<LocatedCall> {
+    pub(super) fn by_id(&self, id: CallId) -> Option<LocatedCall<R>> {
         self.calls().located(id)
     }
 
     /// A call by its key.
-    pub(super) fn by_key(&self, key: &Key) -> Option<LocatedCall> {
+    pub(super) fn by_key(&self, key: &Key) -> Option<LocatedCall<R>> {
         let calls = self.calls();
         calls.by_key.get(key).and_then(|id| calls.located(*id))
     }
 
     /// The only call in which this session takes part.
-    pub(super) fn only_of(&self, session: SessionId) -> Option<LocatedCall> {
+    pub(super) fn only_of(&self, session: SessionId) -> Option<LocatedCall<R>> {
         let calls = self.calls();
         let mut ids = calls.by_session.get(&session)?.iter();
         let (id, more) = (ids.next()?, ids.next());
@@ -303,14 +314,18 @@ impl CallIndex {
     }
 
     /// The calls in which this session takes part.
-    pub(super) fn of_session(&self, session: SessionId) -> Vec<LocatedCall> {
+    pub(super) fn of_session(&self, session: SessionId) -> Vec<LocatedCall<R>> {
         let calls = self.calls();
         let ids = calls.by_session.get(&session).into_iter().flatten();
         ids.filter_map(|id| calls.located(*id)).collect()
     }
 
     /// The participations of this user in calls other than `except`.
-    pub(super) fn participations_of(&self, user: UserId, except: Option<CallId>) -> Vec<Seat> {
+    pub(super) fn participations_of(
+        &self,
+        user: UserId,
+        except: Option<CallId>,
+    ) -> Vec<ParticipantLocation> {
         let calls = self.calls();
         let ids = calls.by_user.get(&user).into_iter().flatten().filter(|id| Some(**id) != except);
         let entries = ids.filter_map(|id| calls.all.get(id));
@@ -330,7 +345,7 @@ impl CallIndex {
     /// The active calls, all or those of one user, and the total number of calls.
     pub(super) fn active(&self, user: Option<UserId>) -> (Vec<ActiveCall>, usize) {
         let calls = self.calls();
-        let is_selected = |entry: &&CallIndexEntry| {
+        let is_selected = |entry: &&CallIndexEntry<R>| {
             user.is_none_or(|user| {
                 entry.summary.participants.iter().any(|location| location.user == user)
             })
@@ -340,7 +355,7 @@ impl CallIndex {
     }
 
     /// The rooms of all calls of this node.
-    pub(super) fn rooms(&self) -> Vec<(CallId, ActorRef<CallRoom>)> {
+    pub(super) fn rooms(&self) -> Vec<(CallId, R)> {
         let calls = self.calls();
         let rooms = calls.all.iter().filter_map(|(id, entry)| {
             let CallLocation::Local(room_state) = &entry.location else { return None };
@@ -356,7 +371,7 @@ impl CallIndex {
     }
 
     /// All calls of this node, including those that are starting.
-    pub(super) fn all(&self) -> Vec<LocatedCall> {
+    pub(super) fn all(&self) -> Vec<LocatedCall<R>> {
         let calls = self.calls();
         let local = calls.all.iter().filter(|(_, entry)| entry.is_local());
         local.filter_map(|(id, _)| calls.located(*id)).collect()
@@ -370,8 +385,8 @@ impl CallIndex {
     }
 }
 
-impl CallIndexState {
-    fn located(&self, id: CallId) -> Option<LocatedCall> {
+impl<R: Clone> CallIndexState<R> {
+    fn located(&self, id: CallId) -> Option<LocatedCall<R>> {
         let entry = self.all.get(&id)?;
         let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
         let route = match &entry.location {

@@ -1,5 +1,6 @@
 //! Ownership of calls: finding the owner, claiming a call, and taking it over from a dead node.
 
+use crate::actors::calls::room::RoomHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -23,7 +24,7 @@ pub(super) enum OpenCallOutcome {
     /// A new call was started.
     Begun(ActorRef<CallRoom>),
     /// A call with this key exists, on this or another node.
-    Found(LocatedCall),
+    Found(LocatedCall<RoomHandle>),
 }
 
 /// The directory text of a call key.
@@ -58,7 +59,7 @@ impl CallService {
         key: &Key,
         by: Option<UserId>,
         conversation: Option<ConversationId>,
-    ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
+    ) -> Result<CallReservation<RoomHandle>, Result<LocatedCall<RoomHandle>, CallError>> {
         let config = self.domain.config();
         let limits = CallLimits { all: config.max_calls, per_person: config.max_calls_per_user };
         self.call_index.reserve(id, key.clone(), by, conversation, limits)
@@ -142,7 +143,11 @@ impl CallService {
         RoomOwnership { key, epoch, fence, directory: self.directory.clone() }
     }
 
-    fn index_remote(&self, key: &Key, held: &Ownership) -> Result<LocatedCall, CallError> {
+    fn index_remote(
+        &self,
+        key: &Key,
+        held: &Ownership,
+    ) -> Result<LocatedCall<RoomHandle>, CallError> {
         let id = held.value.parse().map_err(|_| CallError::Unavailable)?;
         self.call_index.add_remote(held.owner, id, key.clone());
         self.located(id)
@@ -151,7 +156,7 @@ impl CallService {
     /// Continues a call of another node.
     async fn continue_call(
         &self,
-        mut reservation: CallReservation,
+        mut reservation: CallReservation<RoomHandle>,
         ownership: RoomOwnership,
         mut call: CallState,
     ) -> Result<(), CallError> {
@@ -166,7 +171,7 @@ impl CallService {
     /// Starts the room of a call.
     async fn start_room(
         &self,
-        reservation: CallReservation,
+        reservation: CallReservation<RoomHandle>,
         ownership: RoomOwnership,
         call: CallState,
     ) -> Result<ActorRef<CallRoom>, CallError> {
@@ -189,7 +194,7 @@ impl CallService {
 
     /// Finds a call by id: in the call index, then in the directory; a call whose node is dead is
     /// taken over.
-    pub(super) async fn find(&self, id: CallId) -> Result<LocatedCall, CallError> {
+    pub(super) async fn find(&self, id: CallId) -> Result<LocatedCall<RoomHandle>, CallError> {
         if let Some(located) = self.call_index.by_id(id) {
             return Ok(located);
         }
@@ -206,7 +211,11 @@ impl CallService {
     }
 
     /// Takes over a call whose node is dead, unless another node was faster.
-    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<LocatedCall, CallError> {
+    pub(super) async fn take_over(
+        &self,
+        key: &Key,
+        id: CallId,
+    ) -> Result<LocatedCall<RoomHandle>, CallError> {
         let reservation = match self.reserve(id, key, None, None) {
             Ok(reservation) => reservation,
             Err(located) => return located,

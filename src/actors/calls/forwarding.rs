@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::CallService;
 use crate::actors::peer_nodes::REQUEST_TIMEOUT;
 use crate::cluster::BusError;
-use crate::domain::calls::{CallError, Seat};
+use crate::domain::calls::{CallError, ParticipantLocation};
 use crate::limits::MAX_FORWARD_ATTEMPTS;
 use crate::protocol::calls::CallRole;
 use crate::protocol::client::{CallClientEvent, ClientEvent};
@@ -24,7 +24,7 @@ const FORWARD_RETRY_DELAY: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy)]
 pub(super) struct CallRequester<'a> {
     pub(super) principal: &'a Principal,
-    pub(super) location: Seat,
+    pub(super) location: ParticipantLocation,
     /// Another node forwarded it: it is not forwarded again.
     pub(super) is_forwarded: bool,
 }

@@ -4,11 +4,13 @@ mod call_index;
 mod claim;
 mod forwarding;
 mod migration;
+mod reply;
 mod requests;
 mod room;
 #[cfg(test)]
 mod tests;
 
+use crate::actors::calls::room::RoomHandle;
 use crate::domain::identity::Principal;
 pub use room::CallRoom;
 
@@ -27,7 +29,7 @@ use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
 
-use crate::domain::calls::{CallDomain, Seat};
+use crate::domain::calls::{CallDomain, ParticipantLocation};
 use crate::protocol::calls::{self as wire, IncomingCall};
 use crate::protocol::cluster::{
     NodeEvent, NodeLoad, NodeRequest, NodeStateChange, RemoteCallSummary,
@@ -37,7 +39,7 @@ use crate::protocol::cluster::{
 #[derive(Clone)]
 pub struct CallService {
     room_supervisor: DynamicSupervisor<CallRoom>,
-    call_index: CallIndex,
+    call_index: CallIndex<RoomHandle>,
     /// One permit per participant on this node, over all calls.
     participant_permits: Arc<Semaphore>,
     event_router: EventRouter,
@@ -127,7 +129,7 @@ impl CallService {
     /// of rooms that are still running then.
     pub async fn end_all_calls(&self, deadline: Duration) -> usize {
         self.call_index.close();
-        let end_call = |call: LocatedCall| async move {
+        let end_call = |call: LocatedCall<RoomHandle>| async move {
             if let Ok(room) = call.room().await {
                 let _ = room.tell_control(EndCall); // fails only if the room has ended
             }
@@ -211,13 +213,16 @@ impl CallService {
         self.call_index.replace_remote(node, calls);
     }
 
-    fn located(&self, id: CallId) -> Result<LocatedCall, crate::domain::calls::CallError> {
+    fn located(
+        &self,
+        id: CallId,
+    ) -> Result<LocatedCall<RoomHandle>, crate::domain::calls::CallError> {
         self.call_index.by_id(id).ok_or(crate::domain::calls::CallError::CallNotFound)
     }
 
-    fn location_of(&self, principal: &Principal, session: SessionId) -> Seat {
+    fn location_of(&self, principal: &Principal, session: SessionId) -> ParticipantLocation {
         let (user, device, guest) =
             (principal.user, principal.device, principal.call_grant.is_some());
-        Seat { user, device, session, node: self.peer_nodes.local_node(), guest }
+        ParticipantLocation { user, device, session, node: self.peer_nodes.local_node(), guest }
     }
 }

@@ -1,8 +1,10 @@
 //! Call requests of devices, and the rooms that answer them.
 
+use crate::actors::calls::reply::json;
+use crate::actors::calls::room::RoomHandle;
+use crate::domain::calls::participant_id::parse_participant_id;
 use crate::domain::identity::Principal;
 use base::ids::{CallId, SessionId, UserId};
-use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::CallService;
@@ -14,13 +16,12 @@ use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
 
 use crate::domain::calls::{
-    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, caller_summary, parse_name,
-    parse_participant_id,
+    CallError, CallKind, CallTargets, Callee, ParticipantLocation, StartCallParams, caller_summary,
+    parse_name,
 };
 use crate::limits::MAX_LOOKUP_ATTEMPTS;
 use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
 use crate::protocol::client::CallClientEvent;
-use crate::protocol::server::EmptyReply;
 
 impl CallService {
     /// Answers a request on this node, or forwards it to the node that owns the call.
@@ -75,8 +76,8 @@ impl CallService {
     async fn invite(
         &self,
         principal: &Principal,
-        location: Seat,
-        found: LocatedCall,
+        location: ParticipantLocation,
+        found: LocatedCall<RoomHandle>,
         user: UserId,
     ) -> Result<String, CallError> {
         let call = found.id;
@@ -141,7 +142,7 @@ impl CallService {
             }
             let call_id = found.id;
             let room = found.room().await?;
-            let location = Seat { session: SessionId::new(), ..requester.location };
+            let location = ParticipantLocation { session: SessionId::new(), ..requester.location };
             match send_to_room(&room, location, principal, RoomCommand::Accept).await {
                 // It has just ended: start another one.
                 Err(CallError::CallNotFound) if self.call_index.by_id(call_id).is_none() => {}
@@ -232,7 +233,7 @@ impl CallService {
     async fn join_room(
         &self,
         room: &ActorRef<CallRoom>,
-        location: Seat,
+        location: ParticipantLocation,
         principal: &Principal,
         role: Option<CallRole>,
         resume: Option<u32>,
@@ -255,7 +256,7 @@ impl CallService {
     async fn role(
         &self,
         principal: &Principal,
-        found: &LocatedCall,
+        found: &LocatedCall<RoomHandle>,
     ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.session_role(principal, name).map(Some),
@@ -288,7 +289,7 @@ impl CallService {
         session: SessionId,
         id: Option<CallId>,
         name: Option<&str>,
-    ) -> Result<LocatedCall, CallError> {
+    ) -> Result<LocatedCall<RoomHandle>, CallError> {
         let found = match (id, name) {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
@@ -308,7 +309,7 @@ impl CallService {
 
 async fn send_to_room(
     room: &ActorRef<CallRoom>,
-    location: Seat,
+    location: ParticipantLocation,
     principal: &Principal,
     command: RoomCommand,
 ) -> Result<String, CallError> {
@@ -324,20 +325,4 @@ async fn send_to_room(
 /// A call token admits to one call and may not start or invite.
 const fn require_account(principal: &Principal) -> Result<(), CallError> {
     if principal.call_grant.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
-}
-
-/// The JSON of a reply.
-pub(super) fn json<T: Serialize>(reply: &T) -> String {
-    #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
-    serde_json::to_string(reply).expect("a protocol shape serialises")
-}
-
-/// The reply of a request that returns no data.
-pub(super) fn empty_reply() -> String {
-    json(&EmptyReply {})
-}
-
-/// The serde name of a unit variant, for metric labels.
-pub(super) fn metric_label<T: Serialize>(value: &T) -> String {
-    json(value).trim_matches('"').to_owned()
 }

@@ -9,6 +9,7 @@ mod media;
 mod messages;
 mod persistence;
 
+use crate::domain::calls::participant_id::format_participant_id;
 pub(super) use context::{RoomContext, RoomOwnership};
 pub(super) use messages::{EndCall, GetMode, GetView, RoomCommand, RoomRequest, SessionLost};
 pub(super) use persistence::{HandOffRoom, RelinquishRoom, wait_persisted};
@@ -24,10 +25,8 @@ use metrics::{counter, histogram};
 use self::media::MediaSession;
 use self::persistence::RoomPersistence;
 use super::call_index::CallSummary;
-use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{
-    CallChange, CallError, CallState, EventTarget, format_participant_id, view,
-};
+use crate::actors::supervision::{ActorRef, SupervisedContext};
+use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_view};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
@@ -35,6 +34,9 @@ use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
 /// Back-off between attempts to write the end or the state of a call to the database.
 const PERSIST_BACKOFF: Backoff =
     Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
+
+/// The handle of a call room.
+pub(super) type RoomHandle = ActorRef<CallRoom>;
 
 /// The actor of one call.
 pub struct CallRoom {
@@ -150,7 +152,8 @@ impl CallRoom {
             return;
         }
         let active = self.call.active();
-        counter!(CALLS_ENDED, "reason" => super::requests::metric_label(&reason)).increment(1);
+        counter!(CALLS_ENDED, "reason" => crate::actors::calls::reply::metric_label(&reason))
+            .increment(1);
         let now = self.context.domain.clock().now();
         histogram!(CALL_SECONDS).record(now.since(active.started_at).as_secs_f64());
         self.context.call_index.remove(self.call.id());
@@ -187,7 +190,11 @@ impl CallRoom {
             epoch: self.call.epoch(),
             started_at: active.started_at,
             path: path.to_owned(),
-            participants: self.call.participants().map(|(n, who)| view(n, who)).collect(),
+            participants: self
+                .call
+                .participants()
+                .map(|(n, who)| participant_view(n, who))
+                .collect(),
             quality: quality.map(|(n, q)| (format_participant_id(*n), q.clone())).collect(),
         }
     }

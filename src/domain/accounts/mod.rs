@@ -15,7 +15,7 @@ pub use error::AccountError;
 pub use keyring::{AccessTokenClaims, TokenSigner};
 pub use password::PasswordHasher;
 pub use phone::Phone;
-pub(crate) use sign_in::hash_token;
+
 pub use user_admin::AuditActor;
 
 use std::net::IpAddr;

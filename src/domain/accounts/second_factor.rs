@@ -1,6 +1,7 @@
 //! The second factor: time-based codes (TOTP, RFC 6238) and recovery codes, each valid once.
 
 use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use metrics::counter;
 use store::{SealedColumn, SecondFactorProof};
 use totp_rs::{Builder, Totp};
 
-use super::{AccountError, AccountService, audit, hash_token};
+use super::{AccountError, AccountService, audit};
 use crate::cluster::RateLimit;
 use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;

@@ -2,10 +2,10 @@
 
 use crate::domain::identity::ClientInfo;
 use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use base::ids::UserId;
 use base::secret::Secret;
 use metrics::counter;
@@ -229,11 +229,4 @@ impl AccountService {
             expires_in: self.config.access_token_ttl_seconds,
         })
     }
-}
-
-/// SHA-256 of a token, as stored. Tokens have 256 random bits, so they need no salt.
-pub(crate) fn hash_token(token: &str) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
-    out
 }

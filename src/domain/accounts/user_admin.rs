@@ -2,6 +2,7 @@
 //! address.
 
 use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
@@ -10,7 +11,7 @@ use base::secret::Secret;
 use serde_json::json;
 use store::{NewAudit, Role, UserFilter};
 
-use super::{AccountError, AccountService, audit, hash_token};
+use super::{AccountError, AccountService, audit};
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 

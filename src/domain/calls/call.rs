@@ -3,6 +3,11 @@
 //! Inputs are events and the current time. Outgoing events and media changes are queued in order
 //! until they are taken.
 
+mod participants;
+
+pub use participants::participant_view;
+
+use crate::domain::calls::participant_id::first_epoch;
 use crate::protocol::users::UserSummary;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -12,7 +17,7 @@ use base::ids::{CallId, ConversationId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::error::CallError;
-use super::participants::first_epoch;
+
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
 pub use crate::protocol::cluster::ParticipantLocation;
 use crate::protocol::server::CallServerEvent;

@@ -3,23 +3,24 @@
 mod call;
 mod call_token;
 mod error;
-mod participants;
+pub mod participant_id;
 mod termination;
 #[cfg(test)]
 mod tests;
 mod turn_credentials;
 mod views;
 
+pub use crate::domain::calls::participant_id::format_participant_id;
+pub use crate::domain::calls::participant_id::parse_participant_id;
 use crate::domain::identity::Principal;
 use crate::protocol::users::UserSummary;
-pub use call::ParticipantLocation as Seat;
+pub use call::participant_view;
 pub use call::{
     CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
     ParticipantLocation, StartCallParams,
 };
 pub use call_token::parse_name;
 pub use error::CallError;
-pub use participants::{format_participant_id, parse_participant_id, view};
 pub use turn_credentials::TurnCredentials;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Invite links to groups.
 
 use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use std::time::Duration;
 
 use base::ids::{ConversationId, InviteId, UserId};
@@ -9,7 +10,7 @@ use store::JoinOutcome;
 
 use super::{ChatError, ChatService, views, with_change_events};
 use crate::domain::WithEvents;
-use crate::domain::accounts::hash_token;
+
 use crate::protocol::Paginated;
 use crate::protocol::chat::ConversationDetail;
 use crate::protocol::invites as wire;

@@ -4,6 +4,7 @@ mod attachments;
 mod contents;
 
 use crate::domain::identity::Principal;
+use crate::domain::job_kinds::EXPORT_JOB_KIND;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,9 +21,6 @@ use super::files::FileService;
 use super::jobs::{JobError, JobHandler};
 use crate::cluster::BoxFuture;
 use crate::protocol::accounts::ExportPending;
-
-/// Job kind of data exports.
-pub const EXPORT_JOB_KIND: &str = "account.export";
 
 /// Error of the export service.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use base::ids::{CallId, NodeId};
 use super::{CallIndex, CallIndexEntry, CallLocation, CallSummary, Key};
 use crate::protocol::cluster::RemoteCallSummary;
 
-impl CallIndex {
+impl<R: Clone> CallIndex<R> {
     /// Updates a call of another node.
     pub(in crate::actors::calls) fn update_remote(&self, node: NodeId, call: RemoteCallSummary) {
         let mut calls = self.calls();

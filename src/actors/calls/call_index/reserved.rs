@@ -2,20 +2,18 @@
 
 use base::ids::{CallId, ConversationId};
 
-use super::super::room::CallRoom;
 use super::CallIndex;
-use crate::actors::supervision::ActorRef;
 
 /// An entry in the call index for a call that is about to start. Dropping it before the room runs
 /// frees the entry: the request that starts the call may be cancelled at any time.
-pub(in crate::actors::calls) struct CallReservation {
-    call_index: CallIndex,
+pub(in crate::actors::calls) struct CallReservation<R: Clone> {
+    call_index: CallIndex<R>,
     id: CallId,
     is_started: bool,
 }
 
-impl CallReservation {
-    pub(super) const fn new(call_index: CallIndex, id: CallId) -> Self {
+impl<R: Clone> CallReservation<R> {
+    pub(super) const fn new(call_index: CallIndex<R>, id: CallId) -> Self {
         Self { call_index, id, is_started: false }
     }
 
@@ -35,13 +33,13 @@ impl CallReservation {
     }
 
     /// Publishes the running room.
-    pub(in crate::actors::calls) fn start(mut self, room: ActorRef<CallRoom>) {
+    pub(in crate::actors::calls) fn start(mut self, room: R) {
         self.is_started = true;
         self.call_index.set_room(self.id, Ok(room));
     }
 }
 
-impl Drop for CallReservation {
+impl<R: Clone> Drop for CallReservation<R> {
     fn drop(&mut self) {
         if !self.is_started {
             self.call_index.set_room(self.id, Err(()));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn call_index() -> CallIndex {
+fn call_index() -> CallIndex<u32> {
     let bus = crate::cluster::InProcessBus::default().connect(NodeId::new());
     CallIndex::new(PeerNodes::new(Arc::new(bus)))
 }

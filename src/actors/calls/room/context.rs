@@ -1,5 +1,6 @@
 //! What a room is built from, at its start and after a restart; dropping it ends the call.
 
+use crate::actors::calls::room::RoomHandle;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +34,7 @@ pub(in crate::actors::calls) struct RoomContext {
     pub(super) domain: CallDomain,
     pub(super) event_router: EventRouter,
     pub(super) peer_nodes: PeerNodes,
-    pub(super) call_index: CallIndex,
+    pub(super) call_index: CallIndex<RoomHandle>,
     pub(super) media: media::MediaServiceConfig,
     pub(super) ownership: RoomOwnership,
     /// The call continues on another node, so its end is not this room's to report.

@@ -1,5 +1,6 @@
 //! The SFU room of a call: media forwarding on the thread on which the room runs.
 
+use crate::domain::calls::participant_id::format_participant_id;
 use std::any::Any;
 
 use ::media::{
@@ -13,7 +14,7 @@ use metrics::{counter, histogram};
 use super::CallRoom;
 use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{CallError, EventTarget, Seat, format_participant_id};
+use crate::domain::calls::{CallError, EventTarget, ParticipantLocation};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{
@@ -82,7 +83,7 @@ impl CallRoom {
     pub(super) fn answer_offer(
         &mut self,
         number: u32,
-        location: Seat,
+        location: ParticipantLocation,
         offer: wire::OfferRequest,
     ) -> Result<(), CallError> {
         let receive = offer.receive.into_iter().map(|(mid, track)| {

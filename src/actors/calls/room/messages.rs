@@ -1,12 +1,14 @@
 //! The messages a room handles, from sessions and from operators.
 
+use crate::actors::calls::reply::empty_reply;
+use crate::actors::calls::reply::json;
+use crate::domain::calls::participant_id::format_participant_id;
 use actix::{Handler, Message, MessageResult};
 use base::ids::{CallId, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::CallRoom;
-use crate::actors::calls::requests::{empty_reply, json};
-use crate::domain::calls::{CallError, Callee, EventTarget, Seat, format_participant_id};
+use crate::domain::calls::{CallError, Callee, EventTarget, ParticipantLocation};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 
@@ -14,7 +16,7 @@ use crate::protocol::server::CallServerEvent;
 #[derive(Message)]
 #[rtype(result = "Result<String, CallError>")]
 pub(in crate::actors::calls) struct RoomRequest {
-    pub(in crate::actors::calls) location: Seat,
+    pub(in crate::actors::calls) location: ParticipantLocation,
     /// The display name of the user.
     pub(in crate::actors::calls) name: String,
     pub(in crate::actors::calls) command: RoomCommand,
@@ -126,7 +128,7 @@ impl CallRoom {
 
     fn join(
         &mut self,
-        location: Seat,
+        location: ParticipantLocation,
         name: &str,
         role: Option<wire::CallRole>,
         resume: Option<u32>,
@@ -147,7 +149,11 @@ impl CallRoom {
         Ok(reply)
     }
 
-    fn offer(&mut self, location: Seat, offer: wire::OfferRequest) -> Result<String, CallError> {
+    fn offer(
+        &mut self,
+        location: ParticipantLocation,
+        offer: wire::OfferRequest,
+    ) -> Result<String, CallError> {
         if let Some(to) = &offer.to {
             let sdp = offer.sdp;
             self.relay(location.session, to, |call_id, from| {

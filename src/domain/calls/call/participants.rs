@@ -1,34 +1,20 @@
 //! Participants of a call: join, leave, mute, moderation.
 
+use crate::domain::calls::participant_id::{
+    first_epoch, format_participant_id, parse_participant_id,
+};
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
-use super::call::{
+use super::{
     CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState,
     ParticipantLocation,
 };
-use super::error::CallError;
+use crate::domain::calls::error::CallError;
 use crate::protocol::calls::{
     self as wire, CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction,
 };
 use crate::protocol::server::CallServerEvent;
-
-/// Formats a participant number as the wire's `participant_id`.
-pub fn format_participant_id(number: u32) -> String {
-    format!("p{number}")
-}
-
-/// Participant number of a `participant_id`.
-pub fn parse_participant_id(name: &str) -> Option<u32> {
-    name.strip_prefix('p')?.parse().ok()
-}
-
-/// First epoch of a room under `lease`. The low 20 bits count restarts of the room and the high
-/// bits are the lease, so epochs of earlier owners are always lower. The value must stay below 2⁵³
-/// for JavaScript.
-pub(super) const fn first_epoch(lease: u64) -> u64 {
-    (lease << 20) + 1
-}
 
 impl CallState {
     /// Identifier of the call.
@@ -155,7 +141,7 @@ impl CallState {
             participant_id: format_participant_id(number),
             mode: self.mode,
             epoch: self.epoch,
-            participants: others.map(|(n, p)| view(*n, p)).collect(),
+            participants: others.map(|(n, p)| participant_view(*n, p)).collect(),
             tracks: Vec::new(),
             ice_servers: Vec::new(),
         }
@@ -346,7 +332,10 @@ impl CallState {
         number: u32,
         participant: &CallParticipant,
     ) -> wire::ParticipantChanged {
-        wire::ParticipantChanged { call_id: self.params.id, participant: view(number, participant) }
+        wire::ParticipantChanged {
+            call_id: self.params.id,
+            participant: participant_view(number, participant),
+        }
     }
 
     /// Record for the call history.
@@ -368,7 +357,7 @@ impl CallState {
         });
         store::EndedCall {
             id: self.params.id,
-            reason: super::views::reason_row(reason),
+            reason: crate::domain::calls::views::reason_row(reason),
             answered_at: self.answered_at,
             participants: people.collect(),
         }
@@ -387,7 +376,7 @@ impl CallState {
 }
 
 /// A participant as others see them.
-pub fn view(number: u32, participant: &CallParticipant) -> wire::ParticipantView {
+pub fn participant_view(number: u32, participant: &CallParticipant) -> wire::ParticipantView {
     wire::ParticipantView {
         participant_id: format_participant_id(number),
         user_id: participant.location.user,
