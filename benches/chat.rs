@@ -7,16 +7,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
 use bench::figures::{figure, times};
 use bench::process::cpu;
 use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const PEOPLE: usize = 40;
 const CONVERSATIONS: usize = 20;

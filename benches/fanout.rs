@@ -8,17 +8,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
 use bench::figures::{figure, times};
 use bench::process::cpu;
 use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
 use bench::xmpp::Xmpp;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 const MEMBERS: usize = 500;
 /// How many messages are on their way at any time.

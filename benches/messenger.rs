@@ -5,15 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
 use bench::figures::{figure, times};
 use bench::process::{cpu, memory};
 use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// What somebody has missed: so many messages in each of so many conversations.
 const MISSED: usize = 20;

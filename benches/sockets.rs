@@ -8,16 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
-
 use bench::figures::figure;
 use bench::process::{cpu, memory};
 use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket};
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Sockets; `SECUREVOX_BENCH_SOCKETS` overrides it.
 const SOCKETS: usize = 10_000;

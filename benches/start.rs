@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use bench::figures::times;
 use bench::server::Server;
+use tokio::time::Instant;
 
 const RUNS: usize = 20;
 

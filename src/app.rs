@@ -6,10 +6,6 @@ pub mod cache;
 mod cluster_services;
 mod domain_services;
 
-pub use self::cluster_services::shared_bus;
-pub use self::domain_services::{DomainServices, open, open_vault, store_config};
-pub use crate::app::cache::shared_cache;
-
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,7 +17,9 @@ use base::secret::Secret;
 use store::NodeLock;
 
 use self::cluster_services::cluster;
+pub use self::cluster_services::shared_bus;
 use self::domain_services::jobs;
+pub use self::domain_services::{DomainServices, open, open_vault, store_config};
 use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
 use crate::actors::membership::{LeaveCluster, Membership};
@@ -31,13 +29,13 @@ use crate::actors::supervision::{
 };
 use crate::actors::tree::{TreeDeps, build_tree, media_threads};
 use crate::actors::turn::{self, TURN};
+pub use crate::app::cache::shared_cache;
 use crate::config::Config;
-use crate::domain::accounts;
 use crate::domain::calls::{self, CallDomain, TurnCredentials};
 use crate::domain::chat::ChatService;
 use crate::domain::contacts::{ContactService, DiscoveryLimits};
 use crate::domain::files::FileService;
-use crate::domain::vault;
+use crate::domain::{accounts, vault};
 use crate::http::listener::HttpListener;
 use crate::http::{AppState, DrainFlag, SocketLimiter, socket};
 use crate::integrations::blob_store;

@@ -1,6 +1,5 @@
 //! The domain services: what the command line needs, and what the supervision tree is built on.
 
-use crate::app::cache::cache;
 use std::sync::Arc;
 
 use base::clock::Clock;
@@ -8,7 +7,7 @@ use base::random::RandomSource;
 use store::Store;
 
 use super::StartupError;
-
+use crate::app::cache::cache;
 use crate::cluster::Cache;
 use crate::config::{Config, SynchronousMode};
 use crate::domain::accounts::{self, AccountService, PasswordHasher, TokenSigner};

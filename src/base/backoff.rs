@@ -26,8 +26,9 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn backoff_delay_doubles_up_to_cap() {

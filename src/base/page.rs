@@ -1,4 +1,4 @@
-//! Pages of lists.
+//! Pages of lists, for results that are fetched piece by piece.
 
 use serde::Serialize;
 

@@ -155,8 +155,9 @@ pub trait Cache: Send + Sync + 'static {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn token_bucket_allows_burst_then_steady_rate() {

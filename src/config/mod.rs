@@ -23,7 +23,6 @@ mod supervision;
 mod telemetry;
 mod turn;
 
-pub use self::media::MediaConfig;
 pub use auth::{AuthConfig, DeletedMessagePolicy, RegistrationPolicy};
 pub use calls::{CallsConfig, SessionCreationPolicy};
 pub use chat::{ChatConfig, ContactRequirement};
@@ -35,14 +34,15 @@ pub use jobs::JobsConfig;
 pub use limits::RateLimitsConfig;
 pub use node::NodeConfig;
 pub use secrets::SecretsConfig;
+use serde::{Deserialize, Serialize};
 pub use sessions::SessionsConfig;
 pub use storage::{StorageConfig, StorageKind};
 pub use supervision::SupervisionConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
+use toml::{Table, Value};
 pub use turn::{EmbeddedTurnMode, TurnConfig};
 
-use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
+pub use self::media::MediaConfig;
 
 /// The lowest layer: the built-in `config.toml`.
 pub const DEFAULTS: &str = include_str!("../../config.toml");

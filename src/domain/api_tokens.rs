@@ -1,7 +1,5 @@
 //! API tokens for programs: creation, authentication, scopes.
 
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -14,6 +12,8 @@ use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
 use super::accounts::audit;
+use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use crate::protocol::admin as wire;
 
 /// Scopes a token may have.

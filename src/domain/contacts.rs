@@ -1,7 +1,5 @@
 //! Contacts, blocks, address book matching and status.
 
-use crate::domain::identity::Principal;
-use crate::protocol::users::UserSummary;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,10 +12,12 @@ use store::{Availability, ContactRequestOutcome, StatusRow, Store};
 use super::WithEvents;
 use super::accounts::{self, Phone};
 use crate::cluster::{Cache, RateLimit, RateLimitError};
+use crate::domain::identity::Principal;
 use crate::limits::MAX_ADDRESS_BOOK_NUMBERS;
 use crate::protocol::contacts as wire;
 use crate::protocol::presence::{PresenceState, PutStatus};
 use crate::protocol::server::ServerEvent;
+use crate::protocol::users::UserSummary;
 
 /// Error of the contact service.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,6 +1,5 @@
 //! Account erasure: removes the remaining data of a deleted account in the background.
 
-use crate::domain::job_kinds::ERASE_JOB_KIND;
 use base::clock::Clock;
 use base::ids::UserId;
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use super::files::FileService;
 use super::jobs::{JobError, JobHandler};
 use super::{DirectedEvent, chat};
 use crate::cluster::BoxFuture;
+use crate::domain::job_kinds::ERASE_JOB_KIND;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
 /// Leaves groups, removes direct conversations, and deletes exports and files of a deleted account.

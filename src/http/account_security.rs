@@ -10,16 +10,43 @@ use base::ids::DeviceId;
 use futures_util::stream;
 
 use super::AppState;
+use super::access::{AccessRule, RateClass};
 use super::extract::{ClientAddr, CurrentUser, JsonBody, QueryParams, after, limit};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::domain::export_store::ArchiveFile;
 use crate::domain::exports::ExportStatus;
 use crate::protocol::accounts::{
-    ChangePassword, PasswordConfirmation, Reauthentication, RecoveryCodes, ResetPassword,
-    SecondFactorStatus, TotpCode,
+    ChangePassword, ExportPending, PasswordConfirmation, Reauthentication, RecoveryCodes,
+    ResetPassword, SecondFactorStatus, TotpCode, TotpSetup,
 };
 use crate::protocol::admin::AuditEntryView;
 use crate::protocol::{ListQuery, Paginated};
+
+/// The routes of account security.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::put("/api/me/password", change_password, AccessRule::User)
+            .summary("Change your password; your other devices are signed out").body::<ChangePassword>().empty_response(204),
+        Route::post("/api/auth/reset", reset_password, AccessRule::Anyone).rate(RateClass::Login)
+            .summary("Set a new password with a token from an administrator").body::<ResetPassword>().empty_response(204),
+        Route::get("/api/me/totp", second_factor, AccessRule::User).summary("Your second factor").response::<SecondFactorStatus>(200),
+        Route::post("/api/me/totp", begin_second_factor, AccessRule::User).summary("Start the setup of a second factor")
+            .body::<PasswordConfirmation>().response::<TotpSetup>(201),
+        Route::delete("/api/me/totp", drop_second_factor, AccessRule::User).summary("Disable your second factor")
+            .body::<Reauthentication>().empty_response(204),
+        Route::post("/api/me/totp/confirm", confirm_second_factor, AccessRule::User).summary("Confirm the second factor with a first code")
+            .body::<TotpCode>().response::<RecoveryCodes>(200),
+        Route::post("/api/me/totp/recovery-codes", renew_recovery_codes, AccessRule::User).summary("Replace all recovery codes")
+            .body::<Reauthentication>().response::<RecoveryCodes>(200),
+        Route::get("/api/me/audit", audit, AccessRule::User).summary("Security events of your account, newest first")
+            .query::<ListQuery>().list_response::<AuditEntryView>(),
+        Route::get("/api/me/export", export, AccessRule::User)
+            .summary("Download all your data as a ZIP archive; 202 until it is ready").response::<ExportPending>(202).empty_response(200),
+        Route::delete("/api/me", delete_own_account, AccessRule::User).summary("Delete your account").body::<Reauthentication>().empty_response(204),
+    ]
+}
 
 /// Closes the sockets of devices that were signed out.
 pub(super) fn close_sockets(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
@@ -29,7 +56,7 @@ pub(super) fn close_sockets(app: &AppState, user: base::ids::UserId, devices: &[
 }
 
 /// `PUT /api/me/password`
-pub(super) async fn change_password(
+async fn change_password(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -41,7 +68,7 @@ pub(super) async fn change_password(
 }
 
 /// `POST /api/auth/reset`
-pub(super) async fn reset_password(
+async fn reset_password(
     app: Data<AppState>,
     from: ClientAddr,
     body: JsonBody<ResetPassword>,
@@ -52,7 +79,7 @@ pub(super) async fn reset_password(
 }
 
 /// `GET /api/me/totp`
-pub(super) async fn second_factor(
+async fn second_factor(
     app: Data<AppState>,
     principal: CurrentUser,
 ) -> Result<Json<SecondFactorStatus>, ApiError> {
@@ -60,7 +87,7 @@ pub(super) async fn second_factor(
 }
 
 /// `POST /api/me/totp`
-pub(super) async fn begin_second_factor(
+async fn begin_second_factor(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<PasswordConfirmation>,
@@ -70,7 +97,7 @@ pub(super) async fn begin_second_factor(
 }
 
 /// `POST /api/me/totp/confirm`
-pub(super) async fn confirm_second_factor(
+async fn confirm_second_factor(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -80,7 +107,7 @@ pub(super) async fn confirm_second_factor(
 }
 
 /// `POST /api/me/totp/recovery-codes`
-pub(super) async fn renew_recovery_codes(
+async fn renew_recovery_codes(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -90,7 +117,7 @@ pub(super) async fn renew_recovery_codes(
 }
 
 /// `DELETE /api/me/totp`
-pub(super) async fn drop_second_factor(
+async fn drop_second_factor(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -101,7 +128,7 @@ pub(super) async fn drop_second_factor(
 }
 
 /// `GET /api/me/audit`
-pub(super) async fn audit(
+async fn audit(
     app: Data<AppState>,
     principal: CurrentUser,
     query: QueryParams<ListQuery>,
@@ -111,7 +138,7 @@ pub(super) async fn audit(
 }
 
 /// `DELETE /api/me`
-pub(super) async fn delete_own_account(
+async fn delete_own_account(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<Reauthentication>,
@@ -123,7 +150,7 @@ pub(super) async fn delete_own_account(
 }
 
 /// `GET /api/me/export`
-pub(super) async fn export(
+async fn export(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,

@@ -5,15 +5,41 @@ use actix_web::web::{Data, Json};
 use base::ids::DeviceId;
 
 use super::AppState;
+use super::access::{AccessRule, RateClass};
 use super::extract::{ClientAddr, CurrentUser, JsonBody, PathIds, SignInSource};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::domain::accounts::AccountError;
 use crate::protocol::accounts::{
     Devices, Jwks, Login, OwnAccount, PatchMe, Refresh, Register, SetupAdmin, SignedIn,
 };
 
+/// The routes of accounts.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/api/auth/register", register, AccessRule::Anyone).rate(RateClass::Registration)
+            .summary("Create an account").body::<Register>().response::<SignedIn>(201),
+        Route::post("/api/auth/login", login, AccessRule::Anyone).rate(RateClass::Login)
+            .summary("Sign a device in").body::<Login>().response::<SignedIn>(200),
+        Route::post("/api/auth/refresh", refresh, AccessRule::Anyone)
+            .summary("Exchange a refresh token").body::<Refresh>().response::<SignedIn>(200),
+        Route::post("/api/auth/setup", set_up, AccessRule::Anyone).rate(RateClass::Login)
+            .summary("Create the first administrator").body::<SetupAdmin>().response::<SignedIn>(201),
+        Route::post("/api/auth/logout", logout, AccessRule::User).summary("Sign this device out").empty_response(204),
+        Route::get("/api/me", own_account, AccessRule::User).summary("Your account").response::<OwnAccount>(200),
+        Route::patch("/api/me", update_own_account, AccessRule::User)
+            .summary("Change your account").body::<PatchMe>().response::<OwnAccount>(200),
+        Route::get("/api/me/devices", devices, AccessRule::User).summary("Your devices").response::<Devices>(200),
+        Route::delete("/api/me/devices/{id}", remove_device, AccessRule::User)
+            .summary("Sign one of your devices out; its sockets close").empty_response(204),
+        Route::get("/.well-known/jwks.json", jwks, AccessRule::Anyone)
+            .summary("The public keys of access tokens").response::<Jwks>(200),
+    ]
+}
+
 /// `POST /api/auth/register`
-pub(super) async fn register(
+async fn register(
     app: Data<AppState>,
     from: SignInSource,
     body: JsonBody<Register>,
@@ -23,7 +49,7 @@ pub(super) async fn register(
 }
 
 /// `POST /api/auth/login`
-pub(super) async fn login(
+async fn login(
     app: Data<AppState>,
     from: SignInSource,
     body: JsonBody<Login>,
@@ -32,7 +58,7 @@ pub(super) async fn login(
 }
 
 /// `POST /api/auth/refresh`
-pub(super) async fn refresh(
+async fn refresh(
     app: Data<AppState>,
     from: SignInSource,
     body: JsonBody<Refresh>,
@@ -45,7 +71,7 @@ pub(super) async fn refresh(
 }
 
 /// `POST /api/auth/setup`
-pub(super) async fn set_up(
+async fn set_up(
     app: Data<AppState>,
     from: SignInSource,
     body: JsonBody<SetupAdmin>,
@@ -55,7 +81,7 @@ pub(super) async fn set_up(
 }
 
 /// `POST /api/auth/logout`
-pub(super) async fn logout(
+async fn logout(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -66,7 +92,7 @@ pub(super) async fn logout(
 }
 
 /// `GET /api/me`
-pub(super) async fn own_account(
+async fn own_account(
     app: Data<AppState>,
     principal: CurrentUser,
 ) -> Result<Json<OwnAccount>, ApiError> {
@@ -74,7 +100,7 @@ pub(super) async fn own_account(
 }
 
 /// `PATCH /api/me`
-pub(super) async fn update_own_account(
+async fn update_own_account(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<PatchMe>,
@@ -83,15 +109,12 @@ pub(super) async fn update_own_account(
 }
 
 /// `GET /api/me/devices`
-pub(super) async fn devices(
-    app: Data<AppState>,
-    principal: CurrentUser,
-) -> Result<Json<Devices>, ApiError> {
+async fn devices(app: Data<AppState>, principal: CurrentUser) -> Result<Json<Devices>, ApiError> {
     Ok(Json(app.accounts.devices(&principal.0).await?))
 }
 
 /// `DELETE /api/me/devices/{id}`
-pub(super) async fn remove_device(
+async fn remove_device(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -104,6 +127,6 @@ pub(super) async fn remove_device(
 }
 
 /// `GET /.well-known/jwks.json`
-pub(super) async fn jwks(app: Data<AppState>) -> Json<Jwks> {
+async fn jwks(app: Data<AppState>) -> Json<Jwks> {
     Json(app.accounts.keys().jwks())
 }

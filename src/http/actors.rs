@@ -5,15 +5,28 @@ use actix_web::web::{Data, Json, Path};
 use base::ids::NodeId;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{ClientAddr, CurrentUser, QueryParams};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::admin::{ActorTreeView, ActorsQuery};
 use crate::protocol::cluster::ActorCommandRequest;
 
+/// The routes of the supervision tree.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/admin/actors", list, AccessRule::Operator).summary("The supervision tree")
+            .query::<ActorsQuery>().response::<ActorTreeView>(200),
+        Route::post("/api/admin/actors/{path:.+}/restart", restart, AccessRule::Operator).summary("Restart an actor or supervisor").empty_response(204),
+        Route::post("/api/admin/actors/{path:.+}/stop", stop, AccessRule::Operator).summary("Stop an actor or supervisor").empty_response(204),
+    ]
+}
+
 /// `GET /api/admin/actors`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<Json<ActorTreeView>, ApiError> {
@@ -21,7 +34,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/admin/actors/{path}/restart`
-pub(super) async fn restart(
+async fn restart(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -32,7 +45,7 @@ pub(super) async fn restart(
 }
 
 /// `POST /api/admin/actors/{path}/stop`
-pub(super) async fn stop(
+async fn stop(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,

@@ -5,13 +5,27 @@ use actix_web::web::{Data, Json};
 use base::ids::ApiTokenId;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{ClientAddr, CurrentUser, JsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
-use crate::protocol::admin::{ApiTokenView, CreateApiToken};
+use super::route::Route;
+use crate::protocol::admin::{ApiTokenView, CreateApiToken, CreatedApiToken};
 use crate::protocol::{ListQuery, Paginated};
 
+/// The routes of API tokens.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/admin/tokens", list, AccessRule::Admin).summary("API tokens")
+            .query::<ListQuery>().list_response::<ApiTokenView>(),
+        Route::post("/api/admin/tokens", create, AccessRule::Admin).summary("Create an API token")
+            .body::<CreateApiToken>().response::<CreatedApiToken>(201),
+        Route::delete("/api/admin/tokens/{id}", revoke, AccessRule::Admin).summary("Revoke an API token").empty_response(204),
+    ]
+}
+
 /// `GET /api/admin/tokens`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<ApiTokenView>>, ApiError> {
@@ -20,7 +34,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/admin/tokens`
-pub(super) async fn create(
+async fn create(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -31,7 +45,7 @@ pub(super) async fn create(
 }
 
 /// `DELETE /api/admin/tokens/{id}`
-pub(super) async fn revoke(
+async fn revoke(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,

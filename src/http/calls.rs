@@ -5,13 +5,30 @@ use actix_web::web::{Data, Json};
 use store::Role;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, JsonBody, OptionalUser, QueryParams, after, limit};
 use super::problem::ApiError;
-use crate::protocol::calls::{CallStats, CallView, NewCallToken, PastCall};
+use super::route::Route;
+use crate::protocol::calls::{CallStats, CallToken, CallView, NewCallToken, PastCall};
 use crate::protocol::{ListQuery, Paginated};
 
+/// The routes of calls.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/api/call/token", token, AccessRule::UserOrScope("calls:token")).summary("Create a token for one call")
+            .body::<NewCallToken>().response::<CallToken>(200),
+        Route::get("/api/call/stats", stats, AccessRule::UserOrScope("calls:token")).summary("Calls in progress")
+            .response::<CallStats>(200),
+        Route::get("/api/calls", history, AccessRule::User).summary("Your call history, newest first")
+            .query::<ListQuery>().list_response::<PastCall>(),
+        Route::get("/api/admin/calls", all, AccessRule::Operator).summary("Calls in progress with their participants")
+            .list_response::<CallView>(),
+    ]
+}
+
 /// `POST /api/call/token`
-pub(super) async fn token(
+async fn token(
     app: Data<AppState>,
     principal: OptionalUser,
     new: JsonBody<NewCallToken>,
@@ -21,13 +38,13 @@ pub(super) async fn token(
 }
 
 /// `GET /api/call/stats`
-pub(super) async fn stats(app: Data<AppState>, principal: OptionalUser) -> Json<CallStats> {
+async fn stats(app: Data<AppState>, principal: OptionalUser) -> Json<CallStats> {
     let limited_to = principal.0.filter(|principal| principal.role == Role::User);
     Json(app.sessions.calls.stats(limited_to.map(|principal| principal.user)))
 }
 
 /// `GET /api/calls`
-pub(super) async fn history(
+async fn history(
     app: Data<AppState>,
     principal: CurrentUser,
     query: QueryParams<ListQuery>,
@@ -38,6 +55,6 @@ pub(super) async fn history(
 }
 
 /// `GET /api/admin/calls`
-pub(super) async fn all(app: Data<AppState>) -> Json<Paginated<CallView>> {
+async fn all(app: Data<AppState>) -> Json<Paginated<CallView>> {
     Json(Paginated { items: app.sessions.calls.views().await, next: None })
 }

@@ -5,16 +5,40 @@ use actix_web::web::{Data, Json};
 use base::ids::{ConversationId, UserId};
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::protocol::chat::{
     ConversationDetail, ConversationSummary, CreateConversation, MemberSettings, PatchConversation,
     PatchMemberSettings, PutMember,
 };
 use crate::protocol::{ListQuery, Paginated};
 
+/// The routes of conversations.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/api/conversations", open, AccessRule::User).summary("Create a conversation; 200 if the direct one exists")
+            .body::<CreateConversation>().response::<ConversationDetail>(201)
+            .response::<ConversationDetail>(200),
+        Route::get("/api/conversations", list, AccessRule::User).summary("Your conversations")
+            .query::<ListQuery>().list_response::<ConversationSummary>(),
+        Route::get("/api/conversations/{id}", get, AccessRule::User).summary("One conversation").response::<ConversationDetail>(200),
+        Route::patch("/api/conversations/{id}", change, AccessRule::User).summary("Change a group's title and other settings")
+            .body::<PatchConversation>().response::<ConversationDetail>(200),
+        Route::patch("/api/conversations/{id}/me", update_member_settings, AccessRule::User).summary("Mute or archive a conversation for yourself")
+            .body::<PatchMemberSettings>().response::<MemberSettings>(200),
+        Route::put("/api/conversations/{id}/members/{user_id}", put_member, AccessRule::User)
+            .summary("Add a member to a group, or change a role")
+            .optional_body::<PutMember>().response::<ConversationDetail>(200),
+        Route::delete("/api/conversations/{id}/members/{user_id}", remove_member, AccessRule::User)
+            .summary("Remove a member from a group, or leave it").empty_response(204),
+    ]
+}
+
 /// `POST /api/conversations`
-pub(super) async fn open(
+async fn open(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<CreateConversation>,
@@ -25,7 +49,7 @@ pub(super) async fn open(
 }
 
 /// `GET /api/conversations`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     principal: CurrentUser,
     query: QueryParams<ListQuery>,
@@ -36,7 +60,7 @@ pub(super) async fn list(
 }
 
 /// `GET /api/conversations/{id}`
-pub(super) async fn get(
+async fn get(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -45,7 +69,7 @@ pub(super) async fn get(
 }
 
 /// `PATCH /api/conversations/{id}`
-pub(super) async fn change(
+async fn change(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -55,7 +79,7 @@ pub(super) async fn change(
 }
 
 /// `PATCH /api/conversations/{id}/me`
-pub(super) async fn update_member_settings(
+async fn update_member_settings(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -67,7 +91,7 @@ pub(super) async fn update_member_settings(
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body is optional.
-pub(super) async fn put_member(
+async fn put_member(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId, UserId)>,
@@ -80,7 +104,7 @@ pub(super) async fn put_member(
 }
 
 /// `DELETE /api/conversations/{id}/members/{user_id}`
-pub(super) async fn remove_member(
+async fn remove_member(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId, UserId)>,

@@ -5,16 +5,38 @@ use actix_web::web::{Data, Json};
 use base::ids::UserId;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, JsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::protocol::contacts::{
-    AddressBook, ContactMatches, ContactState, ContactView, RequestContact,
+    AddressBook, ContactMatches, ContactRequested, ContactState, ContactView, RequestContact,
 };
 use crate::protocol::presence::PutStatus;
 use crate::protocol::{ListQuery, Paginated};
 
+/// The routes of contacts.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::put("/api/me/status", set_status, AccessRule::User).summary("Set your presence status")
+            .body::<PutStatus>().empty_response(204),
+        Route::get("/api/contacts", list, AccessRule::User).summary("Your contacts and requests")
+            .query::<ListQuery>().list_response::<ContactView>(),
+        Route::post("/api/contacts", request, AccessRule::User).summary("Send a contact request")
+            .body::<RequestContact>().response::<ContactRequested>(201),
+        Route::post("/api/contacts/match", match_address_book, AccessRule::User).summary("Find users by the numbers of an address book; numbers are not stored")
+            .body::<AddressBook>().response::<ContactMatches>(200),
+        Route::post("/api/contacts/{user_id}/accept", accept, AccessRule::User).summary("Accept a contact request").empty_response(204),
+        Route::post("/api/contacts/{user_id}/refuse", refuse, AccessRule::User).summary("Decline a contact request").empty_response(204),
+        Route::delete("/api/contacts/{user_id}", remove, AccessRule::User).summary("Remove a contact or withdraw a request").empty_response(204),
+        Route::put("/api/contacts/{user_id}/block", block, AccessRule::User).summary("Block a user").empty_response(204),
+        Route::delete("/api/contacts/{user_id}/block", unblock, AccessRule::User).summary("Unblock a user").empty_response(204),
+    ]
+}
+
 /// `GET /api/contacts`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     principal: CurrentUser,
     query: QueryParams<ListQuery>,
@@ -30,7 +52,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/contacts/match`
-pub(super) async fn match_address_book(
+async fn match_address_book(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<AddressBook>,
@@ -39,7 +61,7 @@ pub(super) async fn match_address_book(
 }
 
 /// `PUT /api/me/status`
-pub(super) async fn set_status(
+async fn set_status(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<PutStatus>,
@@ -50,7 +72,7 @@ pub(super) async fn set_status(
 }
 
 /// `POST /api/contacts`
-pub(super) async fn request(
+async fn request(
     app: Data<AppState>,
     principal: CurrentUser,
     body: JsonBody<RequestContact>,
@@ -60,7 +82,7 @@ pub(super) async fn request(
 }
 
 /// `POST /api/contacts/{user_id}/accept`
-pub(super) async fn accept(
+async fn accept(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UserId,)>,
@@ -70,7 +92,7 @@ pub(super) async fn accept(
 }
 
 /// `POST /api/contacts/{user_id}/refuse`
-pub(super) async fn refuse(
+async fn refuse(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UserId,)>,
@@ -80,7 +102,7 @@ pub(super) async fn refuse(
 }
 
 /// `DELETE /api/contacts/{user_id}`
-pub(super) async fn remove(
+async fn remove(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UserId,)>,
@@ -90,7 +112,7 @@ pub(super) async fn remove(
 }
 
 /// `PUT /api/contacts/{user_id}/block`
-pub(super) async fn block(
+async fn block(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UserId,)>,
@@ -100,7 +122,7 @@ pub(super) async fn block(
 }
 
 /// `DELETE /api/contacts/{user_id}/block`
-pub(super) async fn unblock(
+async fn unblock(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UserId,)>,

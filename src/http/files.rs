@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix_multipart::Multipart;
-use actix_web::HttpResponse;
 use actix_web::body::SizedStream;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -11,15 +10,31 @@ use actix_web::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE,
 };
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use base::ids::AttachmentId;
 use futures_util::StreamExt;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, PathIds};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::domain::files::{FileDownload, FileError, is_displayable};
+use crate::protocol::files::{AttachmentForm, UploadedAttachment};
 use crate::telemetry::metrics::count_rejected;
+
+/// The routes of files.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/api/attachments", upload, AccessRule::User).summary("Upload a file, to be attached to a message")
+            .form_body::<AttachmentForm>().response::<UploadedAttachment>(201),
+        Route::get("/api/attachments/{id}", download, AccessRule::User).summary("Download a file or one range of it; 206, 304 and 416 as in RFC 9110")
+            .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
+        Route::get("/api/attachments/{id}/thumbnail", thumbnail, AccessRule::User).summary("Thumbnail of a file (JPEG); ranges as for the file")
+            .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
+    ]
+}
 
 /// An upload that sends nothing for this long is aborted.
 pub(super) const READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,7 +49,7 @@ pub(super) fn count_rejection(error: FileError) -> ApiError {
 }
 
 /// `POST /api/attachments`
-pub(super) async fn upload(
+async fn upload(
     app: Data<AppState>,
     principal: CurrentUser,
     request: HttpRequest,
@@ -91,7 +106,7 @@ pub(super) async fn with_idle_timeout<T>(next: impl Future<Output = T>) -> Resul
 }
 
 /// `GET /api/attachments/{id}`
-pub(super) async fn download(
+async fn download(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,
@@ -102,7 +117,7 @@ pub(super) async fn download(
 }
 
 /// `GET /api/attachments/{id}/thumbnail`
-pub(super) async fn thumbnail(
+async fn thumbnail(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,

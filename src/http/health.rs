@@ -4,11 +4,25 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 
 use super::AppState;
+use super::access::{AccessRule, RateClass};
+use super::route::Route;
 use crate::cluster::BusState;
 use crate::protocol::health::{Health, HealthChecks, ProbeReply};
 
+/// The routes of health and metrics.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/health", health, AccessRule::Anyone).summary("Health of the server").response::<Health>(200).response::<Health>(503),
+        Route::get("/health/live", live, AccessRule::Anyone).rate(RateClass::Probe).summary("Whether the process answers").response::<ProbeReply>(200),
+        Route::get("/health/ready", ready, AccessRule::Anyone).rate(RateClass::Probe).summary("Whether the node accepts requests")
+            .response::<ProbeReply>(200).response::<ProbeReply>(503),
+        Route::get("/metrics", metrics, AccessRule::LocalOrScope("metrics:read")).summary("Prometheus metrics").hidden(),
+    ]
+}
+
 /// `GET /health`
-pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
+async fn health(app: Data<AppState>) -> HttpResponse {
     let checks = HealthChecks {
         database: check_label(app.store.ping().await.is_ok()),
         cache: check_label(app.cache.ping().await.is_ok()),
@@ -41,12 +55,12 @@ fn is_bus_up(app: &AppState) -> bool {
 }
 
 /// `GET /health/live`
-pub(super) async fn live() -> HttpResponse {
+async fn live() -> HttpResponse {
     HttpResponse::Ok().json(ProbeReply { status: "ok" })
 }
 
 /// `GET /health/ready`
-pub(super) async fn ready(app: Data<AppState>) -> HttpResponse {
+async fn ready(app: Data<AppState>) -> HttpResponse {
     let status = if app.draining.is_on() {
         "draining"
     } else if app.tree.get().is_none() {
@@ -60,7 +74,7 @@ pub(super) async fn ready(app: Data<AppState>) -> HttpResponse {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(app: Data<AppState>) -> HttpResponse {
+async fn metrics(app: Data<AppState>) -> HttpResponse {
     let page = app.metrics.render();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
 }

@@ -5,14 +5,30 @@ use actix_web::web::{Data, Json};
 use base::ids::{ConversationId, InviteId};
 
 use super::AppState;
+use super::access::{AccessRule, RateClass};
 use super::extract::{CurrentUser, OptionalJsonBody, PathIds};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::protocol::Paginated;
 use crate::protocol::chat::ConversationDetail;
-use crate::protocol::invites::{CreateInvite, InviteView};
+use crate::protocol::invites::{CreateInvite, CreatedInvite, InviteView};
+
+/// The routes of invite links.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/api/conversations/{id}/invites", create, AccessRule::User).summary("Create an invite link to a group")
+            .optional_body::<CreateInvite>().response::<CreatedInvite>(201),
+        Route::get("/api/conversations/{id}/invites", list, AccessRule::User).summary("Valid invite links of a group")
+            .list_response::<InviteView>(),
+        Route::delete("/api/conversations/{id}/invites/{invite_id}", revoke, AccessRule::User).summary("Revoke an invite link").empty_response(204),
+        Route::post("/api/invites/{token}", join, AccessRule::User).rate(RateClass::Login).summary("Join a group with an invite link")
+            .response::<ConversationDetail>(200),
+    ]
+}
 
 /// `POST /api/conversations/{id}/invites`; the body is optional.
-pub(super) async fn create(
+async fn create(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -22,7 +38,7 @@ pub(super) async fn create(
 }
 
 /// `GET /api/conversations/{id}/invites`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -31,7 +47,7 @@ pub(super) async fn list(
 }
 
 /// `DELETE /api/conversations/{id}/invites/{invite_id}`
-pub(super) async fn revoke(
+async fn revoke(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId, InviteId)>,
@@ -42,7 +58,7 @@ pub(super) async fn revoke(
 }
 
 /// `POST /api/invites/{token}`
-pub(super) async fn join(
+async fn join(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(String,)>,

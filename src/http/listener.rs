@@ -10,6 +10,7 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
 use super::middleware::handle_request;
+use super::openapi::ApiDocuments;
 use super::routes::{self, AccessTable};
 use super::tls::tls;
 use super::{AppState, socket};
@@ -38,11 +39,13 @@ impl HttpListener {
     fn listen(&self) -> std::io::Result<actix_web::dev::Server> {
         let app = Data::new(self.app.clone());
         let table = Data::new(AccessTable::new(&routes::routes()));
+        let documents = Data::new(ApiDocuments::new(routes::routes));
         let http = &self.app.config.http;
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(app.clone())
                 .app_data(table.clone())
+                .app_data(documents.clone())
                 .wrap(from_fn(handle_request))
                 .configure(routes::configure)
         })

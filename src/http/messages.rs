@@ -5,8 +5,10 @@ use actix_web::web::{Data, Json};
 use base::ids::{ConversationId, MessageId};
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, JsonBody, PathIds, QueryParams, limit};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::domain::chat::{ChangeMessageRequest, ChatError, SendMessageOutcome};
 use crate::protocol::Paginated;
 use crate::protocol::messages::{
@@ -14,10 +16,34 @@ use crate::protocol::messages::{
     SearchQuery,
 };
 
+/// The routes of messages.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/conversations/{id}/messages", list, AccessRule::User).summary("Messages of a conversation, by `seq`")
+            .query::<MessagesQuery>().list_response::<MessageView>(),
+        Route::post("/api/conversations/{id}/messages", send, AccessRule::User).summary("Send a message; 200 if it was stored before")
+            .body::<PostMessage>().response::<MessageView>(201).response::<MessageView>(200),
+        Route::get("/api/conversations/{id}/messages/{message_id}", get, AccessRule::User).summary("One message").response::<MessageView>(200),
+        Route::patch("/api/conversations/{id}/messages/{message_id}", edit, AccessRule::User).summary("Edit your message")
+            .body::<PatchMessage>().response::<MessageView>(200),
+        Route::delete("/api/conversations/{id}/messages/{message_id}", delete, AccessRule::User).summary("Delete a message for yourself or for everybody")
+            .query::<DeleteQuery>().empty_response(204),
+        Route::get("/api/conversations/{id}/messages/{message_id}/edits", edits, AccessRule::User).summary("Earlier texts of a message").list_response::<MessageRevision>(),
+        Route::put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", react, AccessRule::User).summary("React with an emoji").response::<MessageView>(200),
+        Route::delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", unreact, AccessRule::User).summary("Remove a reaction").response::<MessageView>(200),
+        Route::put("/api/conversations/{id}/messages/{message_id}/pin", pin, AccessRule::User).summary("Pin a message").response::<MessageView>(200),
+        Route::delete("/api/conversations/{id}/messages/{message_id}/pin", unpin, AccessRule::User).summary("Unpin a message").response::<MessageView>(200),
+        Route::get("/api/conversations/{id}/pins", pins, AccessRule::User).summary("Pinned messages").list_response::<MessageView>(),
+        Route::get("/api/search", search, AccessRule::User).summary("Search messages, newest first")
+            .query::<SearchQuery>().list_response::<MessageView>(),
+    ]
+}
+
 type MessagePath = PathIds<(ConversationId, MessageId)>;
 
 /// `GET /api/conversations/{id}/messages`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -28,7 +54,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/conversations/{id}/messages`
-pub(super) async fn send(
+async fn send(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -42,7 +68,7 @@ pub(super) async fn send(
 }
 
 /// `GET /api/conversations/{id}/messages/{message_id}`
-pub(super) async fn get(
+async fn get(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -52,7 +78,7 @@ pub(super) async fn get(
 }
 
 /// `PATCH /api/conversations/{id}/messages/{message_id}`
-pub(super) async fn edit(
+async fn edit(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -63,7 +89,7 @@ pub(super) async fn edit(
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}`
-pub(super) async fn delete(
+async fn delete(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -76,7 +102,7 @@ pub(super) async fn delete(
 }
 
 /// `GET /api/conversations/{id}/messages/{message_id}/edits`
-pub(super) async fn edits(
+async fn edits(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -86,7 +112,7 @@ pub(super) async fn edits(
 }
 
 /// `PUT /api/conversations/{id}/messages/{message_id}/reactions/{emoji}`
-pub(super) async fn react(
+async fn react(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
@@ -96,7 +122,7 @@ pub(super) async fn react(
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/reactions/{emoji}`
-pub(super) async fn unreact(
+async fn unreact(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
@@ -106,7 +132,7 @@ pub(super) async fn unreact(
 }
 
 /// `PUT /api/conversations/{id}/messages/{message_id}/pin`
-pub(super) async fn pin(
+async fn pin(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -116,7 +142,7 @@ pub(super) async fn pin(
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/pin`
-pub(super) async fn unpin(
+async fn unpin(
     app: Data<AppState>,
     principal: CurrentUser,
     path: MessagePath,
@@ -126,7 +152,7 @@ pub(super) async fn unpin(
 }
 
 /// `GET /api/conversations/{id}/pins`
-pub(super) async fn pins(
+async fn pins(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -135,7 +161,7 @@ pub(super) async fn pins(
 }
 
 /// `GET /api/search`
-pub(super) async fn search(
+async fn search(
     app: Data<AppState>,
     principal: CurrentUser,
     query: QueryParams<SearchQuery>,

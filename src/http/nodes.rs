@@ -6,15 +6,28 @@ use base::ids::NodeId;
 use store::NodeState;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{ClientAddr, CurrentUser};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::Paginated;
 use crate::protocol::admin::NodeView;
 
+/// The routes of the nodes.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/admin/nodes", list, AccessRule::Operator).summary("The nodes of the cluster")
+            .list_response::<NodeView>(),
+        Route::post("/api/admin/nodes/{id}/drain", drain, AccessRule::Operator)
+            .summary("Drain a node: hand over its calls and exit").empty_response(202),
+    ]
+}
+
 /// `GET /api/admin/nodes`
-pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>>, ApiError> {
+async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>>, ApiError> {
     let this_node = app.bus.me();
     let Some(leases) = &app.leases else {
         let items = vec![NodeView {
@@ -43,7 +56,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
 }
 
 /// `POST /api/admin/nodes/{id}/drain`
-pub(super) async fn drain(
+async fn drain(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,

@@ -3,83 +3,60 @@
 use std::sync::OnceLock;
 
 use actix_web::HttpResponse;
+use actix_web::web::Data;
 use serde_json::{Map, Value, json};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
 
 use super::access::{AccessRule, RateClass};
-use super::routes::{Route, routes};
+use super::route::Route;
+use super::schema::SchemaRef;
 use crate::protocol::problem::Problem;
-use crate::protocol::{Paginated, calls, chat, client, messages, presence, server};
+use crate::protocol::{calls, chat, client, messages, presence, server};
 
-/// A named schema and the schemas it refers to.
-pub struct SchemaRef {
-    name: String,
-    schemas: Vec<(String, RefOr<Schema>)>,
+/// The routes of the API descriptions.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/openapi.json", openapi, AccessRule::Anyone).summary("OpenAPI document").hidden(),
+        Route::get("/api/asyncapi.json", asyncapi, AccessRule::Anyone).summary("AsyncAPI document of the events").hidden(),
+    ]
 }
 
-impl SchemaRef {
-    /// Schema of a type.
-    pub fn of<T: ToSchema + PartialSchema>() -> Self {
-        let name = T::name().into_owned();
-        let mut schemas = vec![(name.clone(), T::schema())];
-        T::schemas(&mut schemas);
-        Self { name, schemas }
-    }
+/// The descriptions as text, generated when they are first asked for.
+pub struct ApiDocuments {
+    routes: fn() -> Vec<Route>,
+    openapi: OnceLock<String>,
+    asyncapi: OnceLock<String>,
+}
 
-    /// Schema of a page of a type.
-    pub fn list_of<T: ToSchema + PartialSchema>() -> Self {
-        let mut schema = Self::of::<Paginated<T>>();
-        // A generic type has one name for all instances; each needs its own.
-        schema.name = format!("{}List", T::name());
-        if let Some((name, _)) = schema.schemas.first_mut() {
-            name.clone_from(&schema.name);
-        }
-        schema.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut schema.schemas);
-        schema
-    }
-
-    fn reference(&self) -> Value {
-        json!({ "$ref": format!("#/components/schemas/{}", self.name) })
-    }
-
-    fn collect(&self, all: &mut Map<String, Value>) {
-        for (name, schema) in &self.schemas {
-            let schema = serde_json::to_value(schema).unwrap_or_default();
-            all.entry(name.clone()).or_insert(schema);
-        }
-    }
-
-    /// The schema itself, for use as query parameters.
-    fn schema(&self) -> Value {
-        let own = self.schemas.first().map(|(_, schema)| schema);
-        serde_json::to_value(own).unwrap_or_default()
+impl ApiDocuments {
+    /// Descriptions of these routes and of all events.
+    pub const fn new(routes: fn() -> Vec<Route>) -> Self {
+        Self { routes, openapi: OnceLock::new(), asyncapi: OnceLock::new() }
     }
 }
 
 /// `GET /api/openapi.json`
-pub(super) async fn openapi() -> HttpResponse {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    json_page(TEXT.get_or_init(|| openapi_document().to_string()))
+async fn openapi(documents: Data<ApiDocuments>) -> HttpResponse {
+    let text =
+        documents.openapi.get_or_init(|| openapi_document(&(documents.routes)()).to_string());
+    json_page(text)
 }
 
 /// `GET /api/asyncapi.json`
-pub(super) async fn asyncapi() -> HttpResponse {
-    static TEXT: OnceLock<String> = OnceLock::new();
-    json_page(TEXT.get_or_init(|| asyncapi_document().to_string()))
+async fn asyncapi(documents: Data<ApiDocuments>) -> HttpResponse {
+    json_page(documents.asyncapi.get_or_init(|| asyncapi_document().to_string()))
 }
 
-fn json_page(text: &'static str) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(text)
+fn json_page(text: &str) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(text.to_owned())
 }
 
 /// OpenAPI document of all visible routes.
-pub fn openapi_document() -> Value {
+pub fn openapi_document(routes: &[Route]) -> Value {
     let mut schemas = Map::new();
     SchemaRef::of::<Problem>().collect(&mut schemas);
     let mut paths = Map::new();
-    for route in routes().iter().filter(|route| !route.is_hidden) {
+    for route in routes.iter().filter(|route| !route.is_hidden) {
         let path = route.path.replace(":.+}", "}");
         let operation = operation(route, &path, &mut schemas);
         let entry = paths.entry(path).or_insert_with(|| json!({}));

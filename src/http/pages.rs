@@ -5,35 +5,50 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use actix_web::web::Path;
 
+use super::access::{AccessRule, RateClass};
 use super::extract::not_found;
 use super::problem::ApiError;
+use super::route::Route;
+
+/// The routes of the pages.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/docs", docs, AccessRule::Anyone).rate(RateClass::Probe).summary("API documentation").hidden(),
+        Route::get("/", home, AccessRule::Anyone).rate(RateClass::Probe).summary("Start page").hidden(),
+        Route::get("/setup", setup, AccessRule::Anyone).rate(RateClass::Probe).summary("Create the first administrator").hidden(),
+        Route::get("/demo/chat", chat, AccessRule::Anyone).rate(RateClass::Probe).summary("Try the chat in a browser").hidden(),
+        Route::get("/demo/call", call, AccessRule::Anyone).rate(RateClass::Probe).summary("Try a call in a browser").hidden(),
+        Route::get("/assets/{file}", asset, AccessRule::Anyone).rate(RateClass::Probe).summary("Static files of the pages").hidden(),
+    ]
+}
 
 /// Content security policy of the pages: only own scripts, styles and connections.
 const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`
-pub(super) async fn home() -> HttpResponse {
+async fn home() -> HttpResponse {
     page(include_str!("pages/home.html"))
 }
 
 /// `GET /setup`
-pub(super) async fn setup() -> HttpResponse {
+async fn setup() -> HttpResponse {
     page(include_str!("pages/setup.html"))
 }
 
 /// `GET /api/docs`
-pub(super) async fn docs() -> HttpResponse {
+async fn docs() -> HttpResponse {
     page(include_str!("pages/docs.html"))
 }
 
 /// `GET /demo/chat`
-pub(super) async fn chat() -> HttpResponse {
+async fn chat() -> HttpResponse {
     page(include_str!("pages/chat.html"))
 }
 
 /// `GET /demo/call`
-pub(super) async fn call() -> HttpResponse {
+async fn call() -> HttpResponse {
     page(include_str!("pages/call.html"))
 }
 
@@ -46,7 +61,7 @@ fn page(html: &'static str) -> HttpResponse {
 }
 
 /// `GET /assets/{file}`
-pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, ApiError> {
+async fn asset(file: Path<String>) -> Result<HttpResponse, ApiError> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
     let (kind, body) = match file.as_str() {

@@ -14,12 +14,29 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::extract::{CurrentUser, PathIds};
 use super::files::{count_rejection, with_idle_timeout};
 use super::problem::ApiError;
+use super::route::Route;
 use crate::actors::uploads::WriterToken;
 use crate::domain::files::{CHUNK_BYTES, CreateUpload, FileError};
 use crate::limits::MAX_UPLOAD_METADATA_BYTES;
+use crate::protocol::files::UploadView;
+
+/// The routes of resumable uploads.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::options("/api/uploads/", options, AccessRule::Anyone).summary("Capabilities of resumable uploads (tus 1.0)").empty_response(204),
+        Route::post("/api/uploads/", create, AccessRule::User).summary("Create a resumable upload (tus 1.0)").response::<UploadView>(201),
+        Route::get("/api/uploads/{id}", get, AccessRule::User).summary("State of an upload; HEAD as in tus")
+            .response::<UploadView>(200),
+        Route::patch("/api/uploads/{id}", append, AccessRule::User)
+            .summary("Append to an upload (tus 1.0); the header `Upload-Attachment` names the file once it is complete").empty_response(204),
+        Route::delete("/api/uploads/{id}", end, AccessRule::User).summary("Delete an upload (tus 1.0)").empty_response(204),
+    ]
+}
 
 const TUS_VERSION: &str = "1.0.0";
 const TUS_EXTENSIONS: &str = "creation,expiration,checksum,termination";
@@ -43,7 +60,7 @@ fn expires(at: Timestamp) -> (HeaderName, String) {
 }
 
 /// `OPTIONS /api/uploads/`: tus capabilities of this server.
-pub(super) async fn options(app: Data<AppState>) -> HttpResponse {
+async fn options(app: Data<AppState>) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header(("Tus-Version", TUS_VERSION))
         .insert_header(("Tus-Extension", TUS_EXTENSIONS))
@@ -77,7 +94,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// `POST /api/uploads/`
-pub(super) async fn create(
+async fn create(
     app: Data<AppState>,
     principal: CurrentUser,
     request: HttpRequest,
@@ -118,7 +135,7 @@ fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
 }
 
 /// `GET` and `HEAD /api/uploads/{id}`
-pub(super) async fn get(
+async fn get(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UploadId,)>,
@@ -132,7 +149,7 @@ pub(super) async fn get(
 }
 
 /// `DELETE /api/uploads/{id}`
-pub(super) async fn end(
+async fn end(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UploadId,)>,
@@ -144,7 +161,7 @@ pub(super) async fn end(
 }
 
 /// `PATCH /api/uploads/{id}`; the request that completes an upload gets the attachment id.
-pub(super) async fn append(
+async fn append(
     app: Data<AppState>,
     principal: CurrentUser,
     path: PathIds<(UploadId,)>,

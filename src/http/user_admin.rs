@@ -6,19 +6,46 @@ use base::ids::{DeviceId, UserId};
 use base::page::Page;
 
 use super::AppState;
+use super::access::AccessRule;
 use super::account_security::close_sockets;
 use super::extract::{
     ClientAddr, CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit,
 };
 use super::problem::ApiError;
+use super::route::Route;
 use crate::domain::accounts::AuditActor;
 use crate::protocol::accounts::Devices;
 use crate::protocol::admin::{AuditEntryView, AuditQuery, JobView};
-use crate::protocol::user_admin::{CreatePasswordReset, PeopleQuery, PutRole, UserAdminView};
+use crate::protocol::user_admin::{
+    CreatePasswordReset, CreatedPasswordReset, PeopleQuery, PutRole, UserAdminView,
+};
 use crate::protocol::{ListQuery, Paginated};
 
+/// The routes of user administration.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/api/admin/audit", audit, AccessRule::Admin).summary("The audit log, newest first")
+            .query::<AuditQuery>().list_response::<AuditEntryView>(),
+        Route::get("/api/admin/jobs", jobs, AccessRule::Operator).summary("Pending and recent background jobs, newest first")
+            .query::<ListQuery>().list_response::<JobView>(),
+        Route::get("/api/admin/users", list, AccessRule::Admin).summary("Users").query::<PeopleQuery>().list_response::<UserAdminView>(),
+        Route::get("/api/admin/users/{user_id}", get, AccessRule::Admin).summary("One user").response::<UserAdminView>(200),
+        Route::delete("/api/admin/users/{user_id}", delete, AccessRule::Admin).summary("Delete a user's account").empty_response(204),
+        Route::put("/api/admin/users/{user_id}/suspension", suspend, AccessRule::Admin).summary("Suspend a user; their sockets close").empty_response(204),
+        Route::delete("/api/admin/users/{user_id}/suspension", unsuspend, AccessRule::Admin).summary("Lift a suspension").empty_response(204),
+        Route::put("/api/admin/users/{user_id}/role", set_role, AccessRule::Admin).summary("Change a user's role")
+            .body::<PutRole>().empty_response(204),
+        Route::get("/api/admin/users/{user_id}/devices", devices, AccessRule::Admin).summary("Devices of a user").response::<Devices>(200),
+        Route::delete("/api/admin/users/{user_id}/devices", sign_out, AccessRule::Admin).summary("Sign a user out everywhere").empty_response(204),
+        Route::delete("/api/admin/users/{user_id}/devices/{id}", sign_out_device, AccessRule::Admin).summary("Sign one device of a user out").empty_response(204),
+        Route::post("/api/admin/users/{user_id}/reset", reset, AccessRule::Admin).summary("Create a one-time password reset token")
+            .optional_body::<CreatePasswordReset>().response::<CreatedPasswordReset>(201),
+    ]
+}
+
 /// `GET /api/admin/users`
-pub(super) async fn list(
+async fn list(
     app: Data<AppState>,
     query: QueryParams<PeopleQuery>,
 ) -> Result<Json<Paginated<UserAdminView>>, ApiError> {
@@ -27,7 +54,7 @@ pub(super) async fn list(
 }
 
 /// `GET /api/admin/users/{user_id}`
-pub(super) async fn get(
+async fn get(
     app: Data<AppState>,
     path: PathIds<(UserId,)>,
 ) -> Result<Json<UserAdminView>, ApiError> {
@@ -35,7 +62,7 @@ pub(super) async fn get(
 }
 
 /// `GET /api/admin/users/{user_id}/devices`
-pub(super) async fn devices(
+async fn devices(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -46,7 +73,7 @@ pub(super) async fn devices(
 }
 
 /// `DELETE /api/admin/users/{user_id}/devices`
-pub(super) async fn sign_out(
+async fn sign_out(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -58,7 +85,7 @@ pub(super) async fn sign_out(
 }
 
 /// `DELETE /api/admin/users/{user_id}/devices/{id}`
-pub(super) async fn sign_out_device(
+async fn sign_out_device(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -73,7 +100,7 @@ pub(super) async fn sign_out_device(
 }
 
 /// `PUT /api/admin/users/{user_id}/suspension`
-pub(super) async fn suspend(
+async fn suspend(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -85,7 +112,7 @@ pub(super) async fn suspend(
 }
 
 /// `DELETE /api/admin/users/{user_id}/suspension`
-pub(super) async fn unsuspend(
+async fn unsuspend(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -96,7 +123,7 @@ pub(super) async fn unsuspend(
 }
 
 /// `PUT /api/admin/users/{user_id}/role`
-pub(super) async fn set_role(
+async fn set_role(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -110,7 +137,7 @@ pub(super) async fn set_role(
 }
 
 /// `POST /api/admin/users/{user_id}/reset`; the body is optional.
-pub(super) async fn reset(
+async fn reset(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -123,7 +150,7 @@ pub(super) async fn reset(
 }
 
 /// `DELETE /api/admin/users/{user_id}`
-pub(super) async fn delete(
+async fn delete(
     app: Data<AppState>,
     principal: CurrentUser,
     from: ClientAddr,
@@ -136,7 +163,7 @@ pub(super) async fn delete(
 }
 
 /// `GET /api/admin/audit`
-pub(super) async fn audit(
+async fn audit(
     app: Data<AppState>,
     query: QueryParams<AuditQuery>,
 ) -> Result<Json<Paginated<AuditEntryView>>, ApiError> {
@@ -147,7 +174,7 @@ pub(super) async fn audit(
 }
 
 /// `GET /api/admin/jobs`
-pub(super) async fn jobs(
+async fn jobs(
     app: Data<AppState>,
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<JobView>>, ApiError> {

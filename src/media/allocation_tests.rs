@@ -1,8 +1,9 @@
 //! Tests of budgets that are divided among demands.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::virtual_time::{ms, start};
-use proptest::prelude::*;
 
 const RATES: [u64; 3] = [100_000, 300_000, 1_000_000];
 

@@ -1,12 +1,11 @@
 //! The transport of one client: ICE paths (RFC 8445), DTLS association (RFC 5764) and SRTP contexts (RFC 3711).
 
-use crate::limits::MAX_OVERHEAD_BYTES;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::dtls::{DtlsAssociation, DtlsCertificate};
 use crate::ice::{self, IceCredentials};
-use crate::limits::{MAX_PATHS_PER_PEER, MAX_RTCP_SENDERS};
+use crate::limits::{MAX_OVERHEAD_BYTES, MAX_PATHS_PER_PEER, MAX_RTCP_SENDERS};
 use crate::path::{NetworkPath, TransmitBuffer};
 use crate::rtp;
 use crate::srtp::{ReplayWindow, SrtpContext};

@@ -1,6 +1,8 @@
 //! ICE-lite (RFC 8445 §2.5): answers connectivity checks (RFC 8489 binding requests) that know the password, and
 //! sends none itself.
 
+use std::net::SocketAddr;
+
 use rtc_crypto::{CryptoError, RTCCrypto, RTCCryptoProvider};
 use rtc_stun::attributes::{
     ATTR_FINGERPRINT, ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE,
@@ -10,7 +12,6 @@ use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message, Setter};
 use rtc_stun::xoraddr::XorMappedAddress;
-use std::net::SocketAddr;
 
 /// Length of a STUN header and its magic cookie (RFC 8489 §5).
 const STUN_HEADER_BYTES: usize = 20;
@@ -168,9 +169,10 @@ fn encode_response(request: &Message, attributes: &[&dyn Setter]) -> Option<Vec<
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::sim::check;
-    use proptest::prelude::*;
 
     const FROM: &str = "192.0.2.1:5000";
 

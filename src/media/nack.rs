@@ -127,9 +127,10 @@ impl NackTracker {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::virtual_time::{ms, start};
-    use proptest::prelude::*;
 
     fn due(tracker: &mut NackTracker, now: Instant) -> Vec<u16> {
         let mut sequences = Vec::new();

@@ -118,9 +118,10 @@ fn short_ntp(time: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::virtual_time::{ms, start};
-    use proptest::prelude::*;
 
     #[test]
     fn reception_without_packets_yields_no_report() {

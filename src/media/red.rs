@@ -16,8 +16,9 @@ pub(crate) fn primary_block(payload: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn red_primary_block_is_last() {

@@ -1,9 +1,11 @@
 //! Tests of streams that are merged into one.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::virtual_time::{ms, start};
-use proptest::prelude::*;
-use std::collections::BTreeMap;
 
 const RATE: u32 = 90_000;
 

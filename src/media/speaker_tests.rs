@@ -1,8 +1,9 @@
 //! Simulated conversations and noises.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::virtual_time::{ms, start};
-use proptest::prelude::*;
 
 const ANNA: ParticipantId = ParticipantId(1);
 const BEN: ParticipantId = ParticipantId(2);

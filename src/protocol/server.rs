@@ -1,6 +1,5 @@
 //! Events from the server to a device.
 
-use crate::protocol::users::UserSummary;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, SessionId, UserId};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use super::calls;
 use super::chat::{ConversationDetail, ConversationSummary, MemberSettings};
 use super::messages::{MessageDeleted, MessageView, Reaction};
 use super::presence::PresenceEvent;
+use crate::protocol::users::UserSummary;
 
 /// The socket is authenticated: reply to `authenticate`, also sent as an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]

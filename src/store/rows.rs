@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod messages;
 mod presence;
+mod roles;
 mod second_factor;
 mod sign_in;
 mod text_enum;
@@ -33,10 +34,10 @@ pub use changes::{
     RevisedMessage,
 };
 pub use chat::{
-    Circle, ConversationChangeOutcome, ConversationPosition, ConversationRow,
-    ConversationSummaryRow, ConversationWithMembers, Encryption, GroupSettingsPatch, History,
-    InvitationRule, Kind, MemberRole, MemberRow, MemberSettingsPatch, MemberSettingsRow,
-    NewConversationRow, OpenDirect, OpenGroup, RecipientSet,
+    ConversationChangeOutcome, ConversationPosition, ConversationRow, ConversationSummaryRow,
+    ConversationWithMembers, Encryption, GroupSettingsPatch, History, InvitationRule, Kind,
+    MemberRow, MemberSettingsPatch, MemberSettingsRow, NewConversationRow, OpenDirect, OpenGroup,
+    RecipientSet,
 };
 pub(crate) use cluster::lock_number;
 pub use cluster::{
@@ -56,6 +57,7 @@ pub use messages::{
     ReceiptKind, ReceiptOutcome, SearchPage, SearchParams, SystemEventKind, SystemEventRow,
 };
 pub use presence::{Availability, StatusRow};
+pub use roles::{Circle, MemberRole};
 pub use second_factor::{SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
 pub use sign_in::{DeviceIdentity, FirstAdminOutcome, NewRefresh, RefreshOutcome};
 pub use text_enum::ParseEnumError;

@@ -69,7 +69,8 @@ macro_rules! read_tx {
     };
 }
 
-pub(crate) use {read_tx, write_tx};
+pub(crate) use read_tx;
+pub(crate) use write_tx;
 
 impl Store {
     /// Opens the database after running all pending migrations.

@@ -34,6 +34,7 @@ mod pictures;
 mod presence;
 mod probes;
 mod protocol;
+mod protocol_accounts;
 mod protocol_calls;
 mod protocol_cluster;
 mod protocol_files;

@@ -2,16 +2,14 @@
 
 use base::clock::Timestamp;
 use base::ids::{
-    ApiTokenId, AttachmentId, AuditId, ConversationId, DeviceId, JobId, MessageId, SessionId,
-    UserId,
+    ApiTokenId, AttachmentId, AuditId, ConversationId, DeviceId, MessageId, SessionId, UserId,
 };
 use base::secret::Secret;
 use securevox::protocol::accounts::{
-    DeviceSummary, DeviceView, Devices, ExportPending, Jwk, Jwks, OwnAccount, RecoveryCodes,
-    SecondFactorStatus, SignedIn, TotpSetup,
+    DeviceSummary, DeviceView, Devices, Jwk, Jwks, OwnAccount, SignedIn,
 };
 use securevox::protocol::admin::{
-    ActorFailure, ActorTreeView, ActorView, ApiTokenView, AuditEntryView, CreatedApiToken, JobView,
+    ActorFailure, ActorTreeView, ActorView, ApiTokenView, AuditEntryView, CreatedApiToken,
 };
 use securevox::protocol::chat::{
     ConversationDetail, ConversationKind, ConversationSummary, Encryption, GroupRole,
@@ -28,7 +26,6 @@ use securevox::protocol::server::{
     Authenticated, EmptyReply, MemberLeft, ReceiptEvent, Reconnect, ServerEvent, SyncReply,
     TypingEvent,
 };
-use securevox::protocol::user_admin::{self, CreatedPasswordReset};
 use securevox::protocol::users::UserSummary;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -354,47 +351,6 @@ fn http_responses_match_snapshot() {
                 subject: "/node/chat/0".to_owned(),
                 detail: json!({}),
                 ip: Some("203.0.113.7".to_owned()),
-            },
-        ),
-    ];
-    insta::assert_json_snapshot!(shapes);
-}
-
-#[test]
-fn account_security_responses_match_snapshot() {
-    let secret = |text: &str| Secret::new(text.to_owned());
-    let shapes = vec![
-        shape(
-            "SecondFactor",
-            SecondFactorStatus { enabled: true, since: Some(NOON), recovery_codes_left: 10 },
-        ),
-        shape("TotpSetup", TotpSetup { secret: secret("JBSW…"), url: secret("otpauth://totp/…") }),
-        shape("RecoveryCodes", RecoveryCodes { recovery_codes: vec![secret("abcd-efgh-…")] }),
-        shape("ExportState", ExportPending { state: "running", created_at: NOON }),
-        shape(
-            "Person",
-            user_admin::UserAdminView {
-                id: id!(UserId, 1),
-                phone: "+4915112345678".to_owned(),
-                name: "Alice".to_owned(),
-                role: "user".to_owned(),
-                created_at: NOON,
-                suspended_at: Some(NOON),
-                second_factor: true,
-            },
-        ),
-        shape("ResetMade", CreatedPasswordReset { reset_token: secret("93eb…"), expires_at: NOON }),
-        shape(
-            "JobView",
-            JobView {
-                id: id!(JobId, 11),
-                kind: "account.export".to_owned(),
-                state: "waiting".to_owned(),
-                attempts: 1,
-                due_at: NOON,
-                failure: Some("the disk is full".to_owned()),
-                created_at: NOON,
-                ended_at: None,
             },
         ),
     ];

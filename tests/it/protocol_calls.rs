@@ -1,6 +1,5 @@
 //! Every message about calls that crosses a wire, snapshotted: the manual of the wire.
 
-use securevox::protocol::users::UserSummary;
 use std::collections::HashMap;
 
 use base::clock::Timestamp;
@@ -16,6 +15,7 @@ use securevox::protocol::calls::{
 };
 use securevox::protocol::client::ClientEvent;
 use securevox::protocol::server::{CallServerEvent, ServerEvent};
+use securevox::protocol::users::UserSummary;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -10,7 +10,6 @@ use securevox::protocol::cluster::{
     RawEvent, RemoteCallSummary, RoomHandOff, SequencePosition,
 };
 use securevox::protocol::users::UserSummary;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};

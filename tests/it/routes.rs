@@ -3,7 +3,8 @@
 
 use awc::http::Method;
 use securevox::http::access::AccessRule;
-use securevox::http::routes::{Route, routes};
+use securevox::http::route::Route;
+use securevox::http::routes::routes;
 use securevox::protocol::client::ClientEvent;
 use serde_json::{Value, json};
 

@@ -1,18 +1,19 @@
 //! Index of the calls of all nodes: where they run, their participants, and for whom they ring.
 
+mod located;
 mod remote;
 mod reserved;
 #[cfg(test)]
 mod tests;
 
-pub(super) use reserved::CallReservation;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
+pub(super) use located::LocatedCall;
+use located::RoomRoute;
 use metrics::gauge;
+pub(super) use reserved::CallReservation;
 use tokio::sync::watch;
 
 use crate::actors::peer_nodes::PeerNodes;
@@ -95,52 +96,6 @@ pub(super) struct CallLimits {
 pub(super) struct CallIndex<R> {
     calls: Arc<Mutex<CallIndexState<R>>>,
     peer_nodes: PeerNodes,
-}
-
-/// A call that was found, with the route to its room.
-pub(super) struct LocatedCall<R> {
-    /// Id of the call.
-    pub(super) id: CallId,
-    /// The conversation it belongs to.
-    pub(super) conversation: Option<ConversationId>,
-    /// The session name by which it is joined.
-    pub(super) name: Option<String>,
-    route: RoomRoute<R>,
-}
-
-#[derive(Clone)]
-enum RoomRoute<R> {
-    Local(watch::Receiver<RoomState<R>>),
-    Remote(NodeId),
-}
-
-/// How long a reserved call may take to start.
-const ROOM_START_TIMEOUT: Duration = Duration::from_secs(5);
-
-impl<R: Clone> LocatedCall<R> {
-    /// The other node on which it runs; `None` if it runs here.
-    pub(super) const fn remote_node(&self) -> Option<NodeId> {
-        match self.route {
-            RoomRoute::Local(_) => None,
-            RoomRoute::Remote(node) => Some(node),
-        }
-    }
-
-    /// Its room, once it is running.
-    ///
-    /// # Errors
-    /// [`CallError::Migrating`] if it runs on another node or its reservation was dropped: retry then.
-    pub(super) async fn room(self) -> Result<R, CallError> {
-        let RoomRoute::Local(mut room) = self.route else { return Err(CallError::Migrating) };
-        let started =
-            tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
-        match started {
-            Ok(Ok(room_state)) => {
-                room_state.clone().unwrap_or(Err(())).map_err(|()| CallError::Migrating)
-            }
-            _ => Err(CallError::Unavailable),
-        }
-    }
 }
 
 impl<R: Clone> CallIndex<R> {

@@ -1,6 +1,5 @@
 //! Ownership of calls: finding the owner, claiming a call, and taking it over from a dead node.
 
-use crate::actors::calls::room::RoomHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +9,7 @@ use metrics::counter;
 use super::CallService;
 use super::call_index::{CallLimits, CallReservation, Key, LocatedCall};
 use super::room::{CallRoom, RoomContext, RoomOwnership};
+use crate::actors::calls::room::RoomHandle;
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{ClaimOutcome, Ownership};
@@ -284,8 +284,9 @@ impl CallService {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use base::ids::{ConversationId, UserId};
+
+    use super::*;
 
     #[test]
     fn call_key_round_trips_through_directory_text() {

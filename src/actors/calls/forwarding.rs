@@ -1,7 +1,5 @@
 //! Forwarding of a request to the node that owns the call.
 
-use crate::domain::identity::CallGrant;
-use crate::domain::identity::Principal;
 use std::time::Duration;
 
 use base::ids::{CallId, NodeId, SessionId};
@@ -11,6 +9,7 @@ use super::CallService;
 use crate::actors::peer_nodes::REQUEST_TIMEOUT;
 use crate::cluster::BusError;
 use crate::domain::calls::{CallError, ParticipantLocation};
+use crate::domain::identity::{CallGrant, Principal};
 use crate::limits::MAX_FORWARD_ATTEMPTS;
 use crate::protocol::calls::CallRole;
 use crate::protocol::client::{CallClientEvent, ClientEvent};

@@ -10,16 +10,13 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-use crate::actors::calls::room::RoomHandle;
-use crate::domain::identity::Principal;
-pub use room::CallRoom;
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::future::join_all;
+pub use room::CallRoom;
 use tokio::sync::Semaphore;
 
 use self::call_index::{CallIndex, LocatedCall};
@@ -27,9 +24,10 @@ use self::room::{EndCall, SessionLost};
 use super::delivery::EventRouter;
 use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use super::supervision::{ActorRef, DynamicSupervisor};
+use crate::actors::calls::room::RoomHandle;
 use crate::cluster::OwnershipDirectory;
-
 use crate::domain::calls::{CallDomain, ParticipantLocation};
+use crate::domain::identity::Principal;
 use crate::protocol::calls::{self as wire, IncomingCall};
 use crate::protocol::cluster::{
     NodeEvent, NodeLoad, NodeRequest, NodeStateChange, RemoteCallSummary,

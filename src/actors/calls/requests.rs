@@ -1,9 +1,5 @@
 //! Call requests of devices, and the rooms that answer them.
 
-use crate::actors::calls::reply::json;
-use crate::actors::calls::room::RoomHandle;
-use crate::domain::calls::participant_id::parse_participant_id;
-use crate::domain::identity::Principal;
 use base::ids::{CallId, SessionId, UserId};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -12,13 +8,16 @@ use super::call_index::{Key, LocatedCall};
 use super::claim::OpenCallOutcome;
 use super::forwarding::CallRequester;
 use super::room::{self, CallRoom, RoomCommand, RoomRequest};
+use crate::actors::calls::reply::json;
+use crate::actors::calls::room::RoomHandle;
 use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
-
+use crate::domain::calls::participant_id::parse_participant_id;
 use crate::domain::calls::{
     CallError, CallKind, CallTargets, Callee, ParticipantLocation, StartCallParams, caller_summary,
     parse_name,
 };
+use crate::domain::identity::Principal;
 use crate::limits::MAX_LOOKUP_ATTEMPTS;
 use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
 use crate::protocol::client::CallClientEvent;

@@ -9,23 +9,22 @@ mod media;
 mod messages;
 mod persistence;
 
-use crate::domain::calls::participant_id::format_participant_id;
-pub(super) use context::{RoomContext, RoomOwnership};
-pub(super) use messages::{EndCall, GetMode, GetView, RoomCommand, RoomRequest, SessionLost};
-pub(super) use persistence::{HandOffRoom, RelinquishRoom, wait_persisted};
-
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
 use base::backoff::Backoff;
+pub(super) use context::{RoomContext, RoomOwnership};
+pub(super) use messages::{EndCall, GetMode, GetView, RoomCommand, RoomRequest, SessionLost};
 use metrics::{counter, histogram};
+pub(super) use persistence::{HandOffRoom, RelinquishRoom, wait_persisted};
 
 use self::media::MediaSession;
 use self::persistence::RoomPersistence;
 use super::call_index::CallSummary;
 use crate::actors::supervision::{ActorRef, SupervisedContext};
+use crate::domain::calls::participant_id::format_participant_id;
 use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_view};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;

@@ -1,6 +1,5 @@
 //! Calls with failing dependencies: rooms that do not start, a cache that is unreachable.
 
-use crate::domain::identity::Principal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit,
 use crate::config;
 use crate::domain::accounts::TokenSigner;
 use crate::domain::calls::{CallDomain, CallDomainDeps, CallError, TurnCredentials};
+use crate::domain::identity::Principal;
 use crate::domain::vault::{Vault, new_key};
 use crate::protocol::calls::{CallEndReason, JoinCall};
 use crate::protocol::client::CallClientEvent;

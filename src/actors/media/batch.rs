@@ -42,6 +42,7 @@ impl Default for DatagramBatch {
 }
 
 impl DatagramBatch {
+    /// Creates a batch with buffers for [`BATCH`] datagrams.
     pub fn new() -> Self {
         // SAFETY: all zeroes are a valid sockaddr_storage of no family.
         let addresses =

@@ -16,14 +16,9 @@ use media::{LocalCandidate, RoomCounters, RoomEvent, RouteUpdate, SfuRoom, room_
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
-use super::ice_mux::MediaSockets;
 use super::metrics_export::export_counters;
+use super::sockets::MediaSockets;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
-
-/// A packet with this ending makes a room panic, as a fault in its code would: for tests, in debug
-/// builds only.
-#[cfg(debug_assertions)]
-const FAULT: &[u8] = b"panic at this packet";
 
 thread_local! {
     static DISPATCHER: Rc<RoomDispatcher> = Rc::new(RoomDispatcher::new());
@@ -167,8 +162,8 @@ impl RoomDispatcher {
         let Some((number, hosted_room)) = found else { return self.without_room.increment(1) };
         self.touch(number, &hosted_room);
         self.guard(number, &hosted_room, |room| {
-            #[cfg(debug_assertions)]
-            assert!(!datagram.ends_with(FAULT), "injected fault");
+            #[cfg(feature = "fault-injection")]
+            panic_at_marked_datagram(datagram);
             room.receive(now, path, datagram);
         });
     }
@@ -276,6 +271,20 @@ impl RoomDispatcher {
 /// The time of media, taken from tokio so that simulations control it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+/// Panics at a datagram that ends with the value of `SECUREVOX_PANIC_DATAGRAM_SUFFIX`, as a fault
+/// in the code of a room would. Only tests are built with the feature.
+#[cfg(feature = "fault-injection")]
+#[expect(clippy::disallowed_methods, reason = "a setting of tests")]
+fn panic_at_marked_datagram(datagram: &[u8]) {
+    static SUFFIX: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("SECUREVOX_PANIC_DATAGRAM_SUFFIX").ok());
+    if let Some(suffix) = SUFFIX.as_deref()
+        && datagram.ends_with(suffix.as_bytes())
+    {
+        panic!("injected fault");
+    }
 }
 
 #[cfg(test)]

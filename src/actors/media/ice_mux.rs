@@ -12,14 +12,15 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, WrapFuture};
 use media::LocalCandidate;
-use media::path::{NetworkPath, TransmitBuffer, TransportProtocol};
-use metrics::{Counter, counter};
+use media::path::{NetworkPath, TransportProtocol};
+use metrics::counter;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::batch::{BATCH, DatagramBatch, is_udp};
+use super::batch::{BATCH, DatagramBatch};
 use super::dispatcher::{RoomDispatcher, now};
-use super::tcp::TcpMux;
+use super::sockets::{MediaSockets, TcpConnections};
+use super::tcp;
 use crate::actors::supervision::SupervisedContext;
 use crate::limits::{MAX_BATCHES_PER_WAKE, MAX_BIND_ATTEMPTS, MAX_MEDIA_POLL_INTERVAL};
 use crate::telemetry::metrics::MEDIA_DROPPED;
@@ -69,7 +70,8 @@ impl Actor for IceMux {
                 });
                 ctx.spawn(run_io_loop(dispatcher, Rc::clone(&sockets)).into_actor(self));
                 ctx.spawn(
-                    async move { sockets.connections.serve(listener).await }.into_actor(self),
+                    async move { tcp::serve(&sockets.connections, listener).await }
+                        .into_actor(self),
                 );
             }
             Err(error) => {
@@ -83,43 +85,6 @@ impl Actor for IceMux {
 impl Drop for IceMux {
     fn drop(&mut self) {
         RoomDispatcher::current_thread().set_sockets(None);
-    }
-}
-
-/// The sockets of one thread.
-pub(super) struct MediaSockets {
-    udp: UdpSocket,
-    connections: TcpMux,
-    candidates: Vec<LocalCandidate>,
-    batch: RefCell<DatagramBatch>,
-    socket_full: Counter,
-}
-
-impl MediaSockets {
-    /// The candidates under which clients reach these sockets.
-    pub(super) fn candidates(&self) -> &[LocalCandidate] {
-        &self.candidates
-    }
-
-    /// Sends everything in `out`; what the kernel does not accept is lost, as on any network.
-    pub(super) fn send(&self, out: &TransmitBuffer) {
-        let mut remaining = out.datagrams();
-        while let Some(first) = remaining.first() {
-            let same_transport =
-                remaining.iter().take_while(|next| is_udp(next) == is_udp(first)).count();
-            let (batch_datagrams, other_datagrams) = remaining.split_at(same_transport);
-            if is_udp(first) {
-                let mut batch = self.batch.borrow_mut();
-                let sent = batch.send(self.udp.as_raw_fd(), out.bytes(), batch_datagrams, true);
-                self.socket_full.increment(sent.dropped);
-            } else {
-                for datagram in batch_datagrams {
-                    let end = datagram.start + datagram.length;
-                    self.connections.send(datagram.to.remote, &out.bytes()[datagram.start..end]);
-                }
-            }
-            remaining = other_datagrams;
-        }
     }
 }
 
@@ -146,7 +111,7 @@ fn bind_sockets(config: &IceMuxConfig) -> io::Result<(MediaSockets, TcpListener)
         });
     let sockets = MediaSockets {
         udp,
-        connections: TcpMux::default(),
+        connections: TcpConnections::default(),
         candidates: candidates.collect(),
         batch: RefCell::new(DatagramBatch::new()),
         socket_full: counter!(MEDIA_DROPPED, "reason" => "socket-full"),

@@ -7,16 +7,17 @@ mod dispatcher;
 mod ice_mux;
 mod lease;
 mod metrics_export;
+mod sockets;
 mod tcp;
+
+use std::net::IpAddr;
+use std::sync::Arc;
 
 pub use addresses::addresses;
 pub use batch::{BATCH, DatagramBatch};
 pub use dispatcher::RoomNotice;
 pub use ice_mux::{IceMux, IceMuxConfig};
 pub use lease::HostedRoomGuard;
-
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// Name of the pool of threads that forward media.
 pub const MEDIA: &str = "media";

@@ -1,7 +1,5 @@
 //! ICE over TCP (RFC 6544), framed as in RFC 4571: media for networks that block UDP.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,72 +7,52 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use media::path::{NetworkPath, TransportProtocol};
-use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::dispatcher::{RoomDispatcher, now};
-use crate::limits::{MAX_ICE_TCP_CONNECTIONS, MAX_ICE_TCP_FRAME_BYTES, MAX_ICE_TCP_QUEUED_FRAMES};
-use crate::telemetry::metrics::{MEDIA_DROPPED, count_rejected};
+use super::sockets::TcpConnections;
+use crate::limits::{MAX_ICE_TCP_CONNECTIONS, MAX_ICE_TCP_FRAME_BYTES};
+use crate::telemetry::metrics::count_rejected;
 
 /// A connection without a packet for this long is closed: consent expires after 30 s (RFC 7675).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 /// A connection that no room has accepted by then is closed, whatever it sends.
 const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The connections of one thread.
-#[derive(Default)]
-pub(super) struct TcpMux(RefCell<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>);
-
-impl TcpMux {
-    /// Queues a packet; it is lost if the connection is closed or its queue is full.
-    pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) {
-        let connections = self.0.borrow();
-        let Some(queue) = connections.get(&to) else { return };
-        let Ok(length) = u16::try_from(packet.len()) else { return };
-        let mut frame = Vec::with_capacity(2 + packet.len());
-        frame.extend(length.to_be_bytes());
-        frame.extend(packet);
-        if queue.try_send(frame).is_err() {
-            counter!(MEDIA_DROPPED, "reason" => "connection-full").increment(1);
+/// Accepts connections, forever.
+pub(super) async fn serve(connections: &TcpConnections, listener: TcpListener) {
+    let mut open = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(_) if open.len() >= MAX_ICE_TCP_CONNECTIONS => count_rejected("media-connections"),
+                Ok((stream, remote)) => open.push(serve_connection(connections, stream, remote)),
+                // Out of file descriptors: the pause lets other connections close.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(()) = open.next(), if !open.is_empty() => {}
         }
     }
+}
 
-    /// Accepts connections, forever.
-    pub(super) async fn serve(&self, listener: TcpListener) {
-        let mut open = FuturesUnordered::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(_) if open.len() >= MAX_ICE_TCP_CONNECTIONS => count_rejected("media-connections"),
-                    Ok((stream, remote)) => open.push(self.serve_connection(stream, remote)),
-                    // Out of file descriptors: the pause lets other connections close.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-                },
-                Some(()) = open.next(), if !open.is_empty() => {}
-            }
+fn serve_connection(
+    connections: &TcpConnections,
+    stream: TcpStream,
+    remote: SocketAddr,
+) -> impl Future<Output = ()> + use<'_> {
+    let receiver = connections.insert(remote);
+    async move {
+        let _ = stream.set_nodelay(true); // affects only the latency
+        let (reader, writer) = stream.into_split();
+        tokio::select! {
+            () = receive(reader, remote) => {}
+            () = transmit(writer, receiver) => {}
         }
-    }
-
-    fn serve_connection(
-        &self,
-        stream: TcpStream,
-        remote: SocketAddr,
-    ) -> impl Future<Output = ()> + use<'_> {
-        let (queue, receiver) = mpsc::channel(MAX_ICE_TCP_QUEUED_FRAMES);
-        self.0.borrow_mut().insert(remote, queue);
-        async move {
-            let _ = stream.set_nodelay(true); // affects only the latency
-            let (reader, writer) = stream.into_split();
-            tokio::select! {
-                () = receive(reader, remote) => {}
-                () = transmit(writer, receiver) => {}
-            }
-            self.0.borrow_mut().remove(&remote);
-            RoomDispatcher::current_thread().remove_tcp_path(remote);
-        }
+        connections.remove(remote);
+        RoomDispatcher::current_thread().remove_tcp_path(remote);
     }
 }
 
@@ -143,7 +121,7 @@ mod tests {
     async fn unauthenticated_tcp_connection_is_closed_after_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let connections = TcpMux::default();
+        let connections = TcpConnections::default();
         let clients = async {
             tokio::join!(
                 connect_unauthenticated(address, None),
@@ -152,7 +130,7 @@ mod tests {
             )
         };
         let (silent, noisy, oversized) = tokio::select! {
-            () = connections.serve(listener) => unreachable!("serve never returns"),
+            () = serve(&connections, listener) => unreachable!("serve never returns"),
             elapsed = clients => elapsed,
         };
 
@@ -160,6 +138,6 @@ mod tests {
         assert!(expected.contains(&silent), "{silent:?}");
         assert!(expected.contains(&noisy), "{noisy:?}");
         assert!(oversized < Duration::from_secs(1), "{oversized:?}");
-        assert!(connections.0.borrow().is_empty(), "all connections are removed");
+        assert!(connections.is_empty(), "all connections are removed");
     }
 }

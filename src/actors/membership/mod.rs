@@ -4,16 +4,15 @@
 mod event_handler;
 mod node_services;
 
-pub use event_handler::ClusterEventHandler;
-pub use node_services::{LocalNodeServices, NodeServices};
-
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use base::ids::{NodeId, SessionId};
+pub use event_handler::ClusterEventHandler;
 use metrics::gauge;
+pub use node_services::{LocalNodeServices, NodeServices};
 use store::NodeState;
 use tokio::time::Instant;
 

@@ -203,9 +203,10 @@ impl PeerTable {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::local_state::LocalState;
     use super::*;
-    use proptest::prelude::*;
 
     proptest! {
         /// Whatever is lost in transit, the table is correct once a snapshot was fetched.

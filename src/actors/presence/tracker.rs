@@ -127,8 +127,9 @@ fn may_go_offline(people: &HashMap<UserId, PresenceEntry>, user: &UserId) -> boo
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const GRACE: Duration = Duration::from_secs(20);
     const PAUSE: Duration = Duration::from_secs(10);

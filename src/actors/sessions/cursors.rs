@@ -231,9 +231,11 @@ impl DeliveryCursors {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn cursors_at(last_seq: i64) -> (DeliveryCursors, ConversationId) {
         let mut cursors = DeliveryCursors::default();

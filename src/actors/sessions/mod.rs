@@ -6,16 +6,14 @@ mod requests;
 mod session;
 mod socket_handle;
 
-use crate::domain::identity::Principal;
-pub use requests::RequestError;
-pub use session::SessionActor;
-pub use socket_handle::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::error::{CodedError, ErrorKind};
 use base::ids::{SessionId, UserId};
+pub use requests::RequestError;
+pub use session::SessionActor;
+pub use socket_handle::{ReplyResult, SocketCommand, SocketHandle, SocketSendError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::session::{
@@ -27,8 +25,8 @@ use super::delivery::{CloseReason, EndSession, EventRouter, OutboundEvent};
 use super::presence::PresenceHandle;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
-
 use crate::domain::chat::{self, ChatService};
+use crate::domain::identity::Principal;
 use crate::domain::{DirectedEvent, WithEvents};
 use crate::protocol::client::ClientEvent;
 

@@ -6,15 +6,13 @@
 mod catch_up;
 mod messages;
 
-use crate::domain::identity::Principal;
-pub(super) use messages::{AttachSocket, ClientRequest, DetachSocket, SocketFlushed, SocketReady};
-
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
 use base::ids::SessionId;
+pub(super) use messages::{AttachSocket, ClientRequest, DetachSocket, SocketFlushed, SocketReady};
 use metrics::counter;
 use tokio::sync::oneshot;
 
@@ -28,7 +26,7 @@ use crate::actors::delivery::{
 };
 use crate::actors::presence::OnlineGuard;
 use crate::actors::supervision::SupervisedContext;
-
+use crate::domain::identity::Principal;
 use crate::telemetry::metrics::{EVENTS_OUT, GaugeGuard, SESSIONS, count_dropped_event};
 
 /// Base delay before a failed read from the database is retried.

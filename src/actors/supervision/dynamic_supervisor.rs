@@ -11,8 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::actor_ref::ActorRef;
 use super::actor_stats::{ActorStats, TreeNodeKind, locked};
-use super::command::CommandError;
-use super::command::OperatorCommand;
+use super::command::{CommandError, OperatorCommand};
 use super::context::SupervisedContext;
 use super::exit::ExitReason;
 use super::incarnation::ActorChild;

@@ -145,8 +145,9 @@ impl RestartHistory {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn policy(restart: Restart) -> RestartPolicy {
         RestartPolicy { restart, ..RestartPolicy::CHILD }

@@ -14,7 +14,6 @@ use super::message::{ResponseClass, StunMessage, StunMethod, is_control, respons
 use super::port::{self, RelaySocket};
 use super::quotas::AllocationPermit;
 use super::relay::{AddressFamily, PacketDestination, RelayAction, RelaySocketError, TurnRelay};
-
 use crate::limits::{MAX_TURN_PERMISSIONS, MAX_TURN_USERNAMES};
 
 /// How long a client may stay without an allocation.

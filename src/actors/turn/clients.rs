@@ -12,7 +12,6 @@ use super::context::{TurnContext, count_refused};
 use super::five_tuple::{ClientPath, FiveTuple};
 use super::message::{StunMessage, StunMethod};
 use super::relay::TurnRelay;
-
 use crate::limits::MAX_UNAUTHENTICATED_TURN_CLIENTS;
 
 /// Creates the relay of a client with this address.

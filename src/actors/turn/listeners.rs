@@ -1,7 +1,6 @@
 //! The transports of clients (datagrams, TCP and TLS connections), and the sockets that receive
 //! from peers.
 
-use crate::limits::MAX_TURN_MESSAGE_BYTES;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,7 +22,8 @@ use super::context::SocketReader;
 use super::five_tuple::{ClientPath, ClientTransport, FiveTuple};
 use super::message::first_message_length;
 use crate::limits::{
-    MAX_READS_PER_WAKE, MAX_TURN_QUEUED_FRAMES, MAX_UNAUTHENTICATED_TURN_CONNECTIONS,
+    MAX_READS_PER_WAKE, MAX_TURN_MESSAGE_BYTES, MAX_TURN_QUEUED_FRAMES,
+    MAX_UNAUTHENTICATED_TURN_CONNECTIONS,
 };
 use crate::telemetry::metrics::TURN_DROPPED;
 

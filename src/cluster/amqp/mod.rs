@@ -24,6 +24,7 @@ use lapin::uri::AMQPUri;
 use metrics::{counter, gauge};
 use tokio::sync::{oneshot, watch};
 
+pub use self::connection::AmqpConnectionError;
 use self::outbox::{BusOutbox, OutboundMessage};
 use self::pending_requests::PendingRequests;
 use self::reply_cache::ReplyCache;
@@ -31,8 +32,6 @@ use super::bus::{Bus, BusError, BusHandler, BusState};
 use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_CONNECTED, BUS_REQUESTS};
-
-pub use self::connection::AmqpConnectionError;
 
 /// Configuration of the bus.
 #[derive(Clone, Debug)]

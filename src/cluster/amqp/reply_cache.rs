@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::super::cache::BoxFuture;
 use super::envelope::BusMessageKind;
 use super::outbox::RequestReply;
-
 use crate::limits::{MAX_CACHED_REPLIES, MAX_CACHED_REPLY_BYTES};
 
 /// How long replies are cached: a repeat comes within the requester's time-out, and none is longer.

@@ -1,14 +1,13 @@
 //! Deletion of an account, by its owner or by an administrator.
 
-use crate::domain::identity::Principal;
-use crate::domain::job_kinds::ERASE_JOB_KIND;
 use base::ids::{JobId, UserId};
 use serde_json::json;
 use store::{NewAudit, NewJob, UserChangeOutcome};
 
 use super::{AccountError, AccountService, audit};
 use crate::config::DeletedMessagePolicy;
-
+use crate::domain::identity::Principal;
+use crate::domain::job_kinds::ERASE_JOB_KIND;
 use crate::protocol::accounts as wire;
 
 impl AccountService {

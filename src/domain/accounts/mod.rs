@@ -10,14 +10,6 @@ mod second_factor;
 mod sign_in;
 mod user_admin;
 
-use crate::domain::identity::{ClientInfo, Principal};
-pub use error::AccountError;
-pub use keyring::{AccessTokenClaims, TokenSigner};
-pub use password::PasswordHasher;
-pub use phone::Phone;
-
-pub use user_admin::AuditActor;
-
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +19,17 @@ use base::ids::{AuditId, DeviceId, UserId};
 use base::page::Page;
 use base::random::RandomSource;
 use base::secret::Secret;
+pub use error::AccountError;
+pub use keyring::{AccessTokenClaims, TokenSigner};
+pub use password::PasswordHasher;
+pub use phone::Phone;
 use serde_json::json;
 use store::{AuditFilter, NewAudit, NewDeviceRow, NewUserRow, Role, Store};
+pub use user_admin::AuditActor;
 
 use crate::cluster::Cache;
 use crate::config::{AuthConfig, RateLimitsConfig};
+use crate::domain::identity::{ClientInfo, Principal};
 use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
 use crate::protocol::admin::AuditEntryView;

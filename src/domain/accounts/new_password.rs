@@ -1,13 +1,13 @@
 //! New passwords: chosen by their owner, or set with a reset link from an administrator.
 
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 
 use super::{AccountError, AccountService, audit};
+use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use crate::protocol::accounts as wire;
 
 impl AccountService {

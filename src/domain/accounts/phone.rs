@@ -38,8 +38,9 @@ impl Phone {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn phone_number_is_normalized() {

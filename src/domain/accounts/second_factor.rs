@@ -1,7 +1,5 @@
 //! The second factor: time-based codes (TOTP, RFC 6238) and recovery codes, each valid once.
 
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,6 +11,8 @@ use totp_rs::{Builder, Totp};
 
 use super::{AccountError, AccountService, audit};
 use crate::cluster::RateLimit;
+use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SECOND_FACTOR_ATTEMPTS;

@@ -1,8 +1,5 @@
 //! Sign-in and sign-out: registration, passwords, refresh tokens and the first administrator.
 
-use crate::domain::identity::ClientInfo;
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +16,8 @@ use super::{
 };
 use crate::cluster::RateLimit;
 use crate::config::RegistrationPolicy;
+use crate::domain::identity::{ClientInfo, Principal};
+use crate::domain::token_hash::hash_token;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SIGN_INS;
 

@@ -1,8 +1,6 @@
 //! Account administration. Every action is recorded in the audit log with actor, subject and IP
 //! address.
 
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
@@ -12,6 +10,8 @@ use serde_json::json;
 use store::{NewAudit, Role, UserFilter};
 
 use super::{AccountError, AccountService, audit};
+use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 

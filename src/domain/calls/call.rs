@@ -5,22 +5,20 @@
 
 mod participants;
 
-pub use participants::participant_view;
-
-use crate::domain::calls::participant_id::first_epoch;
-use crate::protocol::users::UserSummary;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
+pub use participants::participant_view;
 use serde::{Deserialize, Serialize};
 
 use super::error::CallError;
-
+use crate::domain::calls::participant_id::first_epoch;
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
 pub use crate::protocol::cluster::ParticipantLocation;
 use crate::protocol::server::CallServerEvent;
+use crate::protocol::users::UserSummary;
 
 /// How a call was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,12 @@
 //! Call tokens: signed tokens that open a socket for one call only.
 
-use crate::domain::identity::CallGrant;
-use crate::domain::identity::Principal;
 use base::ids::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{CallDomain, CallError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::{self};
+use crate::domain::identity::{CallGrant, Principal};
 use crate::limits::MAX_SESSION_NAME_CHARS;
 use crate::protocol::calls::{self as wire, CallRole};
 

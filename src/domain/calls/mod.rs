@@ -10,31 +10,27 @@ mod tests;
 mod turn_credentials;
 mod views;
 
-pub use crate::domain::calls::participant_id::format_participant_id;
-pub use crate::domain::calls::participant_id::parse_participant_id;
-use crate::domain::identity::Principal;
-use crate::protocol::users::UserSummary;
-pub use call::participant_view;
-pub use call::{
-    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
-    ParticipantLocation, StartCallParams,
-};
-pub use call_token::parse_name;
-pub use error::CallError;
-pub use turn_credentials::TurnCredentials;
-
 use std::sync::Arc;
 
 use base::clock::Clock;
 use base::ids::{CallId, ConversationId, NodeId, UserId};
 use base::page::Page;
+pub use call::{
+    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
+    ParticipantLocation, StartCallParams, participant_view,
+};
+pub use call_token::parse_name;
+pub use error::CallError;
 use store::{CallPermission, CallWriteOutcome, InvitationRule, MemberRole, Store};
+pub use turn_credentials::TurnCredentials;
 
 use super::accounts::TokenSigner;
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
+pub use crate::domain::calls::participant_id::{format_participant_id, parse_participant_id};
+use crate::domain::identity::Principal;
 use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
-
+use crate::protocol::users::UserSummary;
 use crate::telemetry::metrics::count_rejected;
 
 /// Service for calls; cheap to clone.

@@ -1,6 +1,5 @@
 //! Scenario and property tests of the call state machine.
 
-use crate::protocol::users::UserSummary;
 use std::time::Duration;
 
 use base::clock::Timestamp;
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
 use crate::protocol::server::CallServerEvent;
+use crate::protocol::users::UserSummary;
 
 const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 const TERMS: CallTerms = CallTerms {

@@ -1,7 +1,5 @@
 //! Invite links to groups.
 
-use crate::domain::identity::Principal;
-use crate::domain::token_hash::hash_token;
 use std::time::Duration;
 
 use base::ids::{ConversationId, InviteId, UserId};
@@ -10,10 +8,10 @@ use store::JoinOutcome;
 
 use super::{ChatError, ChatService, views, with_change_events};
 use crate::domain::WithEvents;
-
-use crate::protocol::Paginated;
+use crate::domain::identity::Principal;
+use crate::domain::token_hash::hash_token;
 use crate::protocol::chat::ConversationDetail;
-use crate::protocol::invites as wire;
+use crate::protocol::{Paginated, invites as wire};
 
 /// Default validity of an invite, in seconds.
 const DEFAULT_INVITE_SECONDS: i64 = 7 * 86_400;

@@ -8,9 +8,8 @@ use crate::domain::WithEvents;
 use crate::limits::{
     MAX_MEMBERS_FOR_RECEIPT_EVENTS, MAX_MENTIONS_PER_MESSAGE, MAX_MESSAGE_EXPIRY_SECONDS,
 };
-use crate::protocol::Paginated;
-use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
+use crate::protocol::{Paginated, messages as wire};
 
 /// Removes duplicate mentions and checks their number.
 pub(super) fn normalize_mentions(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError> {

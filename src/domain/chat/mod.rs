@@ -7,12 +7,6 @@ mod messages;
 mod search;
 mod views;
 
-use crate::domain::identity::Principal;
-pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
-pub use error::ChatError;
-pub use messages::{MessageDraft, SendMessageOutcome};
-pub(super) use views::message as message_view;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +14,18 @@ use base::clock::Clock;
 use base::ids::{ConversationId, UserId};
 use base::page::Page;
 use base::random::RandomSource;
+pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
+pub use error::ChatError;
+pub use messages::{MessageDraft, SendMessageOutcome};
 use store::{
     ConversationChangeOutcome, ConversationPosition, GroupSettingsPatch, InvitationRule,
     MemberSettingsPatch, NewConversationRow, OpenDirect, OpenGroup, Store,
 };
+pub(super) use views::message as message_view;
 
 use super::{DirectedEvent, WithEvents};
 use crate::config;
+use crate::domain::identity::Principal;
 use crate::protocol::chat as wire;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 

@@ -4,8 +4,7 @@ use base::ids::UserId;
 use store::{SearchParams, tokenizer};
 
 use super::{ChatError, ChatService, views};
-use crate::protocol::Paginated;
-use crate::protocol::messages as wire;
+use crate::protocol::{Paginated, messages as wire};
 
 impl ChatService {
     /// A page of visible messages that contain all words, newest first. A page may be short or

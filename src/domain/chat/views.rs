@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use base::ids::{MessageId, UserId};
 
 use crate::domain::files;
-use crate::protocol::chat as wire;
-use crate::protocol::messages;
+use crate::protocol::{chat as wire, messages};
 
 pub(super) const fn history_row(history: wire::HistoryVisibility) -> store::History {
     match history {

@@ -3,8 +3,6 @@
 mod attachments;
 mod contents;
 
-use crate::domain::identity::Principal;
-use crate::domain::job_kinds::EXPORT_JOB_KIND;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -20,6 +18,8 @@ use super::export_store::{ArchiveFile, ExportStore};
 use super::files::FileService;
 use super::jobs::{JobError, JobHandler};
 use crate::cluster::BoxFuture;
+use crate::domain::identity::Principal;
+use crate::domain::job_kinds::EXPORT_JOB_KIND;
 use crate::protocol::accounts::ExportPending;
 
 /// Error of the export service.

@@ -12,9 +12,8 @@ use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
-use super::FileError;
 use super::content_type::ImageFormat;
-use super::metadata;
+use super::{FileError, metadata};
 use crate::config;
 use crate::telemetry::metrics::IMAGE_PROCESSING;
 

@@ -10,12 +10,6 @@ mod probe;
 mod staging;
 mod uploads;
 
-pub use content_type::is_displayable;
-pub use error::FileError;
-pub use intake::IntakePermit;
-pub use staging::CHUNK_BYTES;
-pub use uploads::{CompletedUpload, CreateUpload, UploadFile};
-
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -24,8 +18,13 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::ids::{AttachmentId, BlobId, UploadId, UserId};
+pub use content_type::is_displayable;
+pub use error::FileError;
+pub use intake::IntakePermit;
 use metrics::counter;
+pub use staging::CHUNK_BYTES;
 use store::{AddAttachmentOutcome, BlobClaimOutcome, BlobRow, NewAttachmentRow, Quota, Store};
+pub use uploads::{CompletedUpload, CreateUpload, UploadFile};
 
 use self::content_type::ImageFormat;
 use self::image::{ImageProcessor, ProcessedImage};

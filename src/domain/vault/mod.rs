@@ -8,9 +8,6 @@ mod error;
 mod key_file;
 mod rotation;
 
-pub use error::VaultError;
-pub use key_file::{add_key, new_key, read_keys};
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +16,8 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+pub use error::VaultError;
+pub use key_file::{add_key, new_key, read_keys};
 use store::SealedColumn;
 
 /// First byte of a sealed value. Values stored before the vault existed never start with it:
@@ -147,8 +146,9 @@ fn parse(text: &str) -> Result<(u32, Secret<Vec<u8>>), VaultError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const CONTEXT: SealContext = SealContext { column: SealedColumn::SigningKey, row: [7; 16] };
 

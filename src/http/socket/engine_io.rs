@@ -2,12 +2,8 @@
 //! from the start. Its state is lost when it ends; the client connects again.
 
 mod messages;
+mod socket_handle;
 mod upgrade;
-
-pub(super) use messages::{
-    EngineSocketFlushed, INITIAL_SOCKET, NodeDraining, PacketsPosted, PollRequest, SocketClosed,
-    SocketOpened, SocketPacketReceived,
-};
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,12 +12,16 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
 use actix_web::web::Data;
 use bytestring::ByteString;
+pub(super) use messages::{
+    EngineSocketFlushed, INITIAL_SOCKET, NodeDraining, PacketsPosted, PollRequest, SocketClosed,
+    SocketOpened, SocketPacketReceived,
+};
 use metrics::counter;
 use serde_json::json;
+pub(super) use socket_handle::{EngineIoSocketCommand, EngineIoSocketHandle};
 use tokio::sync::oneshot;
 
 use self::upgrade::UpgradeProbe;
-use super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
 use super::gate::{AuthOutcome, FrameAction, SocketGate};
 use super::packet::{EngineIoPacket, SEPARATOR, SocketIoPacket};
 use crate::actors::delivery::{CloseReason, OutboundEvent};

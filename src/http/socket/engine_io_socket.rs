@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Handler, Message, StreamHandler};
-use bytestring::ByteString;
+use actix::{Actor, ActorContext, AsyncContext, Handler, StreamHandler};
 
 use super::engine_io::{
-    EngineIoSession, EngineSocketFlushed, SocketClosed, SocketOpened, SocketPacketReceived,
+    EngineIoSession, EngineIoSocketCommand, EngineIoSocketHandle, EngineSocketFlushed,
+    SocketClosed, SocketOpened, SocketPacketReceived,
 };
 use super::ws;
 use crate::actors::delivery::CloseReason;
-use crate::actors::sessions::SocketSendError;
 use crate::actors::supervision::{ActorRef, SendError};
 
 type Context = ws::WebsocketContext<EngineIoSocket>;
@@ -56,7 +55,7 @@ impl Actor for EngineIoSocket {
 
     fn started(&mut self, ctx: &mut Context) {
         ctx.set_mailbox_capacity(self.capacity);
-        let socket = EngineIoSocketHandle { address: ctx.address() };
+        let socket = EngineIoSocketHandle::new(ctx.address().recipient());
         let opened = SocketOpened { number: self.number, socket };
         if self.session.tell_control(opened).is_err() {
             self.close_with(CloseReason::SessionLost, ctx);
@@ -111,20 +110,6 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
     }
 }
 
-/// Commands of a session to its socket.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) enum EngineIoSocketCommand {
-    /// Sends a packet.
-    Text(ByteString),
-    /// Asks for a reply once everything before it has been written.
-    Fence,
-    /// Closes with a reason.
-    Close(CloseReason),
-    /// Closes because the client asked to.
-    Bye,
-}
-
 impl Handler<EngineIoSocketCommand> for EngineIoSocket {
     type Result = ();
 
@@ -140,36 +125,5 @@ impl Handler<EngineIoSocketCommand> for EngineIoSocket {
             EngineIoSocketCommand::Close(reason) => self.close_with(reason, ctx),
             EngineIoSocketCommand::Bye => self.close(ws::CloseCode::Normal.into(), ctx),
         }
-    }
-}
-
-/// Handle of a session to its socket: one bounded sender. Dropping it closes the socket.
-pub(super) struct EngineIoSocketHandle {
-    address: actix::Addr<EngineIoSocket>,
-}
-
-impl EngineIoSocketHandle {
-    /// Sends without waiting.
-    pub(super) fn send(&self, command: EngineIoSocketCommand) -> Result<(), SocketSendError> {
-        self.address.try_send(command).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => SocketSendError::QueueFull,
-            actix::prelude::SendError::Closed(_) => SocketSendError::Closed,
-        })
-    }
-
-    /// Closes the socket, even if its queue is full.
-    pub(super) fn close(&self, reason: CloseReason) {
-        self.address.do_send(EngineIoSocketCommand::Close(reason));
-    }
-    /// Closes the socket normally, as the client asked.
-    pub(super) fn close_normally(&self) {
-        self.address.do_send(EngineIoSocketCommand::Bye);
-    }
-}
-
-/// The session may have ended without closing, or may never have received the handle.
-impl Drop for EngineIoSocketHandle {
-    fn drop(&mut self) {
-        self.close(CloseReason::SessionLost);
     }
 }

@@ -9,9 +9,6 @@ mod packet;
 mod polling;
 mod websocket;
 
-pub use engine_io::EngineIoSession;
-pub(super) use polling::{poll, push};
-
 use std::any::Any;
 use std::time::Duration;
 
@@ -21,12 +18,26 @@ use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
+pub use engine_io::EngineIoSession;
+pub(super) use polling::{poll, push};
 
 use self::websocket::WebSocketConnection;
+use super::access::{AccessRule, RateClass};
 use super::problem::ApiError;
+use super::route::Route;
 use super::{AppState, origin};
 use crate::actors::supervision::DynamicSupervisor;
 use crate::telemetry::metrics::count_rejected;
+
+/// The routes of the sockets.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/ws", connect_websocket, AccessRule::Anyone).summary("WebSocket; see the AsyncAPI document for events").empty_response(101),
+        Route::get("/socket.io/", poll, AccessRule::Anyone).rate(RateClass::Probe).summary("Socket.IO: handshake, polling, upgrade").hidden(),
+        Route::post("/socket.io/", push, AccessRule::Anyone).rate(RateClass::Probe).summary("Socket.IO: polling").hidden(),
+    ]
+}
 
 /// Engine.IO sessions of this node by their name.
 pub type Engines = DynamicSupervisor<EngineIoSession>;

@@ -97,8 +97,9 @@ impl<'a> SocketIoPacket<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn recorded_engine_io_packets_are_parsed() {

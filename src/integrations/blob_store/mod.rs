@@ -5,20 +5,18 @@
 mod disk;
 mod s3;
 
-pub use disk::DiskBlobStore;
-pub use s3::S3BlobStore;
-
-use std::fmt;
-use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use base::ids::BlobId;
 use base::secret::Secret;
 use bytes::Bytes;
+pub use disk::DiskBlobStore;
 use futures_util::Stream;
+pub use s3::S3BlobStore;
 
 use crate::config;
 

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::trendline::BandwidthUsage;
-
 use crate::limits::{
     MAX_ACKED_EXCESS_BPS, MAX_ACKED_RATIO, MIN_ADDITIVE_INCREASE_BPS_PER_SECOND,
     MIN_APPLICATION_LIMITED_RATIO,

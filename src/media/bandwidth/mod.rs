@@ -8,18 +8,18 @@ mod loss;
 mod probe;
 mod trendline;
 
-pub(crate) use probe::ProbeCluster;
-
 use std::time::{Duration, Instant};
 
-use crate::limits::MIN_ACKED_RATIO;
-use crate::twcc::PacketResult;
 use acked_bitrate::AckedBitrateEstimator;
 use aimd::AimdRateControl;
 use inter_arrival::InterArrivalDelta;
 use loss::LossController;
+pub(crate) use probe::ProbeCluster;
 use probe::ProbeController;
 use trendline::{BandwidthUsage, TrendlineEstimator};
+
+use crate::limits::MIN_ACKED_RATIO;
+use crate::twcc::PacketResult;
 
 /// A sender that uses less than this share of the allowed rate is application limited and does not test it.
 const APPLICATION_LIMITED_RATIO: f64 = 0.65;

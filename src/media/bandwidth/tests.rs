@@ -1,9 +1,10 @@
 //! Tests of the estimator on simulated downlinks.
 
+use proptest::prelude::*;
+
 use super::link::{DEFAULT_LINK, Link, LinkModel};
 use super::*;
 use crate::virtual_time::{ms, start};
-use proptest::prelude::*;
 
 const KBPS: f64 = 1e3;
 

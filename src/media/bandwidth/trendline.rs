@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::inter_arrival::{DelayDelta, millis};
-
 use crate::limits::{MAX_DELTAS, MAX_THRESHOLD_EXCESS_MS, MAX_THRESHOLD_MS, MIN_THRESHOLD_MS};
 
 /// Number of groups over which the slope is computed.

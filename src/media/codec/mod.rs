@@ -47,8 +47,9 @@ pub(crate) fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const ALL: [Codec; 6] =
         [Codec::Opus, Codec::Red, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];

@@ -1,7 +1,8 @@
 //! Tests of VP8 payload descriptors and of counter continuity.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 /// One packet with a 15-bit picture number, a TL0 index and a temporal layer.
 fn payload(picture: u16, tl0: u8, temporal: u8, is_key_frame: bool) -> Vec<u8> {

@@ -1,12 +1,13 @@
 //! The DTLS association with one client.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::{DtlsCertificate, HANDSHAKE_TIMEOUT, fingerprint};
 use crate::limits::{MAX_CLIENT_HELLO_BYTES, MAX_HANDSHAKE_RECORDS};

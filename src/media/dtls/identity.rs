@@ -1,11 +1,12 @@
 //! The certificate that identifies the rooms of a node in DTLS.
 
+use std::fmt;
+use std::sync::Arc;
+
 use rtc_crypto::{HashAlgorithm, RTCCryptoProvider};
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use std::fmt;
-use std::sync::Arc;
 
 use super::HANDSHAKE_TIMEOUT;
 

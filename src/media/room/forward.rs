@@ -1,16 +1,15 @@
 //! Writes one packet for one subscriber: RTP header, header extensions, payload, SRTP protection.
 
-use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES};
 use std::time::Instant;
 
 use crate::codec::Codec;
 use crate::connection::PeerTransport;
+use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES};
 use crate::member::SubscriberSide;
 use crate::packet_cache::CachedPacket;
 use crate::path::TransmitBuffer;
 use crate::red;
 use crate::rtp::HeaderExtensionWriter;
-
 use crate::subscription::DownTrack;
 
 /// How a packet is sent.

@@ -1,13 +1,12 @@
 //! Ingress of published media: SSRC binding, statistics, NACK tracking, packet cache.
 
-use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES};
 use std::time::{Duration, Instant};
 
 use super::{PendingForward, SfuRoom};
 use crate::api::{MediaKind, TrackSource};
 use crate::codec::{Codec, starts_key_frame};
 use crate::connection::DecryptedRtp;
-use crate::limits::MAX_RTP_HEADER_BYTES;
+use crate::limits::{MAX_OVERHEAD_BYTES, MAX_RTP_BYTES, MAX_RTP_HEADER_BYTES};
 use crate::rtp::RtpPacket;
 use crate::srtp::{self};
 use crate::ssrc_table::SsrcBinding;

@@ -4,7 +4,6 @@ use super::{
     APPLICATION_LAYER_FEEDBACK, NACK, PAYLOAD_FEEDBACK, PLI, RECEIVER_REPORT, SENDER_REPORT,
     SenderInfo, TRANSPORT_FEEDBACK,
 };
-
 use crate::limits::{MAX_COMPOUND_BYTES, MAX_REPORT_BLOCKS};
 
 /// A report block about one stream (RFC 3550 §6.4.1).

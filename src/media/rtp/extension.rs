@@ -102,9 +102,10 @@ impl<'a> HeaderExtensionWriter<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::rtp::RtpPacket;
-    use proptest::prelude::*;
 
     fn elements(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
         RtpPacket::parse(packet).unwrap().extensions().map(|(id, v)| (id, v.to_vec())).collect()

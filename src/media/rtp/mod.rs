@@ -2,10 +2,9 @@
 
 mod extension;
 
-pub(crate) use extension::HeaderExtensionWriter;
-pub(crate) use extension::HeaderExtensions;
-
 use std::fmt;
+
+pub(crate) use extension::{HeaderExtensionWriter, HeaderExtensions};
 
 /// A view of one packet; its bytes hold a complete, valid header.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -136,8 +135,9 @@ impl fmt::Debug for RtpPacket<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// Version 2 with the given padding and extension, and two contributing sources.
     fn packet(extension: &[u8], payload: &[u8], padding: u8) -> Vec<u8> {

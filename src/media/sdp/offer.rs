@@ -1,15 +1,15 @@
 //! Interprets a client's offer.
 
-use crate::limits::MAX_SIMULCAST_LAYERS;
+use std::io::Cursor;
+
 use rtc_sdp::description::common::Attribute;
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
-use std::io::Cursor;
 
 use super::format::{ExtensionIds, PayloadFormat, SUPPORTED_FEEDBACK};
 use crate::api::{MediaKind, OfferError};
 use crate::codec::Codec;
-use crate::limits::MAX_SDP_BYTES;
+use crate::limits::{MAX_SDP_BYTES, MAX_SIMULCAST_LAYERS};
 
 /// An SDP offer.
 #[derive(Clone, Debug)]

@@ -1,12 +1,13 @@
 //! A simulated client: controlling ICE agent, DTLS client, SRTP, and media of a few bytes.
 
-use crate::limits::MAX_OVERHEAD_BYTES;
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
+
 use super::{OfferSection, text};
+use crate::limits::MAX_OVERHEAD_BYTES;
 use crate::rtcp::{self, CompoundWriter};
 use crate::rtp::RtpPacket;
 use crate::srtp::{ReplayWindow, SrtpContext, SrtpProfile};

@@ -1,9 +1,8 @@
 //! Media of a simulated client: frames and audio packets of a few bytes, and their retransmissions.
 
+use super::client::Client;
 use crate::MediaKind;
 use crate::rtp::HeaderExtensionWriter;
-
-use super::client::Client;
 
 impl Client {
     /// SSRC and newest timestamp of the stream that is published in a section.

@@ -5,14 +5,14 @@ mod link;
 mod media;
 mod tests;
 
-pub(crate) use crate::test_peer::{OfferSection, text};
-pub(crate) use client::{Client, check};
-pub(crate) use link::Link;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+pub(crate) use client::{Client, check};
+pub(crate) use link::Link;
+
+pub(crate) use crate::test_peer::{OfferSection, text};
 use crate::virtual_time::{ms, start};
 use crate::{
     DtlsCertificate, LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer,

@@ -3,10 +3,9 @@
 mod keys;
 mod window;
 
-pub(crate) use window::{ReplayWindow, extend_sequence};
-
 use keys::CipherContext;
 use rtc_crypto::{CryptoError, RTCCrypto};
+pub(crate) use window::{ReplayWindow, extend_sequence};
 
 /// The supported protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Compatibility with rtc-srtp in both directions, and rejection of tampered packets.
 
-use crate::limits::MAX_OVERHEAD_BYTES;
 use proptest::prelude::*;
-use rtc_srtp::{context::Context, protection_profile::ProtectionProfile};
+use rtc_srtp::context::Context;
+use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
+use crate::limits::MAX_OVERHEAD_BYTES;
 
 const PROFILES: [(SrtpProfile, ProtectionProfile); 2] = [
     (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),

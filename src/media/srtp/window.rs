@@ -72,9 +72,11 @@ pub(crate) fn extend_sequence(near: u64, sequence: u16) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use proptest::prelude::*;
     use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn packet_index_extends_across_sequence_wrap() {

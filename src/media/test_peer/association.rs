@@ -1,5 +1,9 @@
 //! The client's end of a transport: the check that ICE begins with, and DTLS in the client's role.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::config::{ConfigBuilder, ExtendedMasterSecretType};
 use rtc_dtls::crypto::Certificate;
@@ -12,9 +16,6 @@ use rtc_stun::attributes::{
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
 
 use super::TestPeerError;
 use crate::dtls::fingerprint;

@@ -1,7 +1,6 @@
 //! Session descriptions as clients write them, from a few words.
 
 use std::fmt::Write;
-
 use std::net::SocketAddr;
 
 use super::TestPeerError;

@@ -8,24 +8,23 @@ mod description;
 mod receiving;
 mod sending;
 
-pub use description::OfferSection;
-pub use receiving::{PacketCounts, ReceivedPacket};
-
-pub(crate) use association::{ClientDtls, check, own_fingerprint};
-pub(crate) use description::text;
-
-use crate::limits::MAX_OVERHEAD_BYTES;
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+pub(crate) use association::{ClientDtls, check, own_fingerprint};
+pub use description::OfferSection;
+use description::RemoteDescription;
+pub(crate) use description::text;
+use receiving::ReceiveStreams;
+pub use receiving::{PacketCounts, ReceivedPacket};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
+use sending::{PacketWriter, SendStreams};
+
 use crate::ice::IceCredentials;
+use crate::limits::MAX_OVERHEAD_BYTES;
 use crate::rtcp::CompoundWriter;
 use crate::srtp::SrtpContext;
-use description::RemoteDescription;
-use receiving::ReceiveStreams;
-use sending::{PacketWriter, SendStreams};
 
 /// Consent is asked for this often (RFC 7675), and a first check repeated until it is answered.
 const CONSENT: Duration = Duration::from_secs(4);

@@ -1,13 +1,12 @@
 //! The streams that a client sends: VP8 and Opus by their headers, with filling instead of pictures.
 
-use crate::limits::MAX_OVERHEAD_BYTES;
 use std::time::Instant;
 
 use super::OfferSection;
-use crate::MediaKind;
-use crate::rtcp;
+use crate::limits::MAX_OVERHEAD_BYTES;
 use crate::rtp::HeaderExtensionWriter;
 use crate::srtp::SrtpContext;
+use crate::{MediaKind, rtcp};
 
 /// Bytes of payload of a packet of a picture, and of 20 ms of sound.
 const PICTURE: usize = 1180;

@@ -4,10 +4,10 @@
 mod receiver;
 mod sender;
 
+use std::time::Duration;
+
 pub(crate) use receiver::TwccReceiver;
 pub(crate) use sender::{PacketResult, TwccSender};
-
-use std::time::Duration;
 
 /// RTCP packet type of the feedback (transport layer feedback).
 pub(crate) const PACKET_TYPE: u8 = 205;

@@ -1,6 +1,5 @@
 //! Records the arrival of a publisher's packets, and writes the feedback about them.
 
-use crate::limits::MAX_RUN_LENGTH;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,7 @@ use super::{
     DELTA_UNIT, FEEDBACK_FORMAT, LARGE_DELTA, NOT_RECEIVED, PACKET_TYPE, REFERENCE_TIME_TICKS,
     SMALL_DELTA, unwrap_sequence,
 };
-
-use crate::limits::{MAX_PACKET_STATUSES, MAX_PENDING_PACKETS};
+use crate::limits::{MAX_PACKET_STATUSES, MAX_PENDING_PACKETS, MAX_RUN_LENGTH};
 
 /// Interval of feedback while packets arrive.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);

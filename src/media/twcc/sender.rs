@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use super::{
     DELTA_UNIT, LARGE_DELTA, NOT_RECEIVED, REFERENCE_TIME_TICKS, SMALL_DELTA, unwrap_sequence,
 };
-
 use crate::limits::MAX_SENT_PACKETS;
 
 /// How long sent packets are stored.

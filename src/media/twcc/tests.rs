@@ -1,11 +1,13 @@
 //! Round trips of feedback, and compatibility with rtc-rtcp.
 
-use super::*;
-use crate::virtual_time::{ms, start};
+use std::time::Instant;
+
 use proptest::prelude::*;
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc_shared::marshal::Unmarshal;
-use std::time::Instant;
+
+use super::*;
+use crate::virtual_time::{ms, start};
 
 /// Length of the header and two SSRCs of a feedback packet.
 const FEEDBACK_HEADER_BYTES: usize = 12;

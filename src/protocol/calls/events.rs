@@ -1,6 +1,5 @@
 //! Call events and replies sent to devices.
 
-use crate::protocol::users::UserSummary;
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,7 @@ use super::{
     CallEndReason, CallMedia, CallTopology, IceServer, ParticipantQuality, ParticipantView,
     RequestedLayer, TrackView,
 };
+use crate::protocol::users::UserSummary;
 
 /// Reply to the event `start_call`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -4,6 +4,7 @@ mod events;
 mod records;
 mod requests;
 
+use base::ids::UserId;
 pub use events::{
     ActiveSpeaker, CallAnswered, CallEnded, CallJoined, CallMode, CallMoved, CallQuality,
     CallStarted, IncomingCall, ParticipantChanged, ParticipantLeft, RelayedCandidate,
@@ -17,8 +18,6 @@ pub use requests::{
     AnswerRequest, CallRef, IceCandidateRequest, InviteCall, JoinCall, ModerateRequest,
     ModerationAction, Mute, OfferRequest, PublishSection, SetLayer, StartCall,
 };
-
-use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,6 +1,5 @@
 //! Call records and call tokens.
 
-use crate::protocol::users::UserSummary;
 use std::collections::HashMap;
 
 use base::clock::Timestamp;
@@ -13,6 +12,7 @@ use super::{
     CallEndReason, CallMedia, CallRole, CallTopology, IceServer, ParticipantQuality,
     ParticipantView,
 };
+use crate::protocol::users::UserSummary;
 
 /// Requests a token for one call.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

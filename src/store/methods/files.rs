@@ -61,7 +61,7 @@ impl Store {
 
     /// How many bytes a user stores, uploads in progress included.
     pub async fn used_bytes(&self, user: UserId) -> Result<i64> {
-        read_tx!(self, files::used_bytes(user))
+        read_tx!(self, quota::used_bytes(user))
     }
 
     /// Detaches the files of messages; files that no message carries any more are removed.

@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::*;
 
-use super::{Conn, audit, sign_in};
+use super::{Conn, audit, devices};
 use crate::rows::{
     AddUserOutcome, NewAudit, NewDeviceRow, NewRefresh, NewUserRow, RegisterOutcome, Role, UserRow,
 };
@@ -31,7 +31,7 @@ pub(crate) fn register(
         return Ok(RegisterOutcome::UserLimitReached);
     }
     let user = insert(c, &user, now)?;
-    let device = sign_in::insert_device(c, &device, &refresh, now)?;
+    let device = devices::insert_device(c, &device, &refresh, now)?;
     audit::insert(c, &entry, now)?;
     Ok(RegisterOutcome::Done(user, device))
 }

@@ -5,10 +5,9 @@ use std::collections::HashMap;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
-
 use serde_json::Value;
 
-use super::messages::is_visible;
+use super::visible::is_visible;
 use super::{Conn, contacts, user_admin};
 use crate::limits::MAX_UNREAD_COUNT;
 use crate::rows::{

@@ -4,12 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, MessageId, UserId};
-use diesel::dsl::{exists, not, sql};
+use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 
-use super::messages::is_visible;
-use super::{Conn, blobs as blob_queries, uploads as upload_queries, user_admin};
+use super::visible::is_visible;
+use super::{
+    Conn, blobs as blob_queries, quota as quota_queries, uploads as upload_queries, user_admin,
+};
 use crate::rows::{
     AddAttachmentOutcome, AttachmentRow, BlobRow, NewAttachmentRow, NewMessageRow, Quota,
 };
@@ -48,7 +49,7 @@ pub(crate) fn add_attachment(
         }
     }
     let all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
-    if used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
+    if quota_queries::used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         if let Some(upload) = new.upload {
             upload_queries::remove_upload(c, upload, new.owner)?;
         }
@@ -87,21 +88,6 @@ pub(crate) fn add_attachment(
         .returning(AttachmentRow::as_returning())
         .get_result(c)
         .map(AddAttachmentOutcome::Added)
-}
-
-/// How many bytes a user stores, uploads in progress included.
-pub(crate) fn used_bytes(c: &mut Conn, user: UserId) -> QueryResult<i64> {
-    const SUM: &str = "CAST(COALESCE(SUM(size), 0) AS BIGINT)";
-    let files: i64 = attachments::table
-        .filter(attachments::owner_id.eq(Sql(user)))
-        .select(sql::<BigInt>(SUM))
-        .first(c)?;
-    let in_progress: i64 = uploads::table
-        .filter(uploads::owner_id.eq(Sql(user)))
-        .filter(uploads::attachment_id.is_null())
-        .select(sql::<BigInt>(SUM))
-        .first(c)?;
-    Ok(files.saturating_add(in_progress))
 }
 
 /// Whether some message that the user may read carries the attachment, by the same rules as the

@@ -8,61 +8,15 @@ use diesel::prelude::*;
 
 use super::super::words as search_index;
 use super::Conn;
-use super::messages::is_visible;
+use super::message_index::conversation_word;
+use super::visible::is_visible;
 use crate::limits::{MAX_CONVERSATIONS_IN_QUERY, MAX_SEARCH_WINDOWS};
 use crate::rows::{MessageRow, SearchPage, SearchParams};
 use crate::schema::{hidden_messages, members, messages, search_entries};
-use crate::tokenizer;
 use crate::types::Sql;
 
 /// How many index hits are examined at once.
 const SEARCH_WINDOW_ROWS: usize = 500;
-
-/// The index word that identifies a conversation: it confines a search to the user's conversations.
-/// No text contains it, since words have letters and digits only.
-fn conversation_word(id: ConversationId) -> String {
-    format!("\u{e000}{}", id.uuid().simple())
-}
-
-fn index_text(message: &MessageRow) -> Option<String> {
-    let mut words = tokenizer::index_words(&message.body);
-    if words.is_empty() {
-        return None;
-    }
-    words.push(conversation_word(message.conversation_id));
-    Some(words.join(" "))
-}
-
-/// Adds new messages to the index.
-pub(super) fn index(c: &mut Conn, messages: &[MessageRow]) -> QueryResult<()> {
-    for message in messages {
-        if let Some(words) = index_text(message) {
-            search_index::insert(c, message.id, &words)?;
-        }
-    }
-    Ok(())
-}
-
-/// Updates the index entry of an edited message, which keeps its number.
-pub(super) fn reindex(c: &mut Conn, message: &MessageRow) -> QueryResult<()> {
-    let entry: Option<i64> = search_entries::table
-        .filter(search_entries::message_id.eq(Sql(message.id)))
-        .select(search_entries::id)
-        .first(c)
-        .optional()?;
-    match (entry, index_text(message)) {
-        (Some(entry), Some(words)) => search_index::update(c, entry, &words),
-        (Some(_), None) => remove(c, vec![message.id]),
-        (None, _) => index(c, std::slice::from_ref(message)),
-    }
-}
-
-/// Removes messages from the index.
-pub(super) fn remove(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
-    let entries = search_entries::message_id.eq_any(ids.into_iter().map(Sql));
-    diesel::delete(search_entries::table.filter(entries)).execute(c)?;
-    Ok(())
-}
 
 /// The messages that `viewer` may see and that contain all words, the last of which may be a
 /// prefix; newest first.

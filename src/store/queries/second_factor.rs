@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::*;
 
-use super::{Conn, audit, sign_in, user_admin};
+use super::{Conn, audit, devices, user_admin};
 use crate::rows::{NewAudit, SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
 use crate::schema::{recovery_codes, second_factors, users};
 use crate::types::Sql;
@@ -32,7 +32,7 @@ pub(crate) fn sign_in(
             return Ok(SignInOutcome::SecondFactorRejected);
         }
     }
-    let device = sign_in::insert_device(c, &new.device, &new.refresh, now)?;
+    let device = devices::insert_device(c, &new.device, &new.refresh, now)?;
     audit::insert(c, &entry, now)?;
     Ok(SignInOutcome::Done(device))
 }

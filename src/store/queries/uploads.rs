@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, files, user_admin};
+use super::{Conn, quota as quota_queries, user_admin};
 use crate::rows::{AddUploadOutcome, NewUploadRow, Quota, UploadRow};
 use crate::schema::uploads;
 use crate::types::Sql;
@@ -27,7 +27,7 @@ pub(crate) fn add_upload(
     if in_progress >= quota.uploads {
         return Ok(AddUploadOutcome::LimitReached);
     }
-    if files::used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
+    if quota_queries::used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         return Ok(AddUploadOutcome::OverQuota);
     }
     diesel::insert_into(uploads::table)

@@ -5,6 +5,7 @@ use base::ids::{ConversationId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
 use super::MessageRow;
+use super::roles::{Circle, MemberRole};
 use super::text_enum::text_enum;
 use crate::schema::conversations;
 
@@ -29,41 +30,12 @@ text_enum! {
 }
 
 text_enum! {
-    /// What a member may do in a conversation.
-    MemberRole: "role in a conversation" {
-        /// Everything; a group with members always has one owner.
-        Owner = "owner",
-        /// May rename the group, add members and remove plain members.
-        Admin = "admin",
-        /// May write and leave.
-        Member = "member",
-    }
-}
-
-text_enum! {
     /// How much of the earlier history a new member may see.
     History: "kind of history" {
         /// All of it.
         All = "all",
         /// None of it.
         SinceJoining = "since_joining",
-    }
-}
-
-text_enum! {
-    /// Which members of a group have a right.
-    Circle: "circle of members" {
-        /// Its owner and admins.
-        Admins = "admins",
-        /// All its members.
-        Members = "members",
-    }
-}
-
-impl Circle {
-    /// Whether members with this role have the right.
-    pub fn admits(self, role: MemberRole) -> bool {
-        self == Self::Members || role != MemberRole::Member
     }
 }
 

@@ -8,8 +8,8 @@ use diesel::prelude::{Queryable, Selectable};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::MemberRole;
 use super::files::AttachmentRow;
+use super::roles::MemberRole;
 use super::text_enum::text_enum;
 use crate::schema::messages;
 

@@ -1,8 +1,9 @@
 //! Children that come and go by name.
 
+use futures_util::future::join_all;
+
 use super::actor::*;
 use super::*;
-use futures_util::future::join_all;
 
 async fn one(spec: DynamicSupervisorSpec<Puppet>) -> (RunningTree, DynamicSupervisor<Puppet>) {
     let spec = spec.backoff(AT_ONCE);

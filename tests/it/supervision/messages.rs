@@ -1,9 +1,10 @@
 //! How messages travel, and how nobody starves.
 
-use super::actor::*;
-use super::*;
 use actix::prelude::*;
 use securevox::actors::supervision::{Recipient, SendError};
+
+use super::actor::*;
+use super::*;
 
 async fn one(mailbox: usize) -> (RunningTree, ActorRef<Puppet>) {
     let a = puppet("a", &Script::default()).mailbox(mailbox);

@@ -1,8 +1,9 @@
 //! Up in order, down in reverse, each within its time.
 
+use tokio::time::Instant;
+
 use super::actor::*;
 use super::*;
-use tokio::time::Instant;
 
 fn nested(script: &Script) -> SupervisorSpec {
     let inner = supervisor("inner", Strategy::OneForOne);

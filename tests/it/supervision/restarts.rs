@@ -1,8 +1,9 @@
 //! Who comes back after a failure, when, and who with it.
 
+use tokio::time::Instant;
+
 use super::actor::*;
 use super::*;
-use tokio::time::Instant;
 
 fn three(strategy: Strategy, script: &Script) -> (SupervisorSpec, [ActorRef<Puppet>; 3]) {
     let kids = ["a", "b", "c"].map(|name| puppet(name, script));

@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use super::{Answer, Person};
 
+/// A datagram to a room makes it panic if it ends like this.
+pub const PANIC_DATAGRAM_SUFFIX: &str = "panic at this packet";
+
 /// Which database a world has.
 #[derive(Clone, Debug)]
 pub enum Backend {
@@ -102,6 +105,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_securevox"));
         command.env("SECUREVOX__NODE__DATA_DIR", self.dir.path());
         command.env("SECUREVOX__HTTP__BIND", format!("127.0.0.1:{}", self.port.get()));
+        command.env("SECUREVOX_PANIC_DATAGRAM_SUFFIX", PANIC_DATAGRAM_SUFFIX);
         for (key, value) in &self.settings {
             command.env(format!("SECUREVOX__{key}"), value);
         }

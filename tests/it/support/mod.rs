@@ -13,13 +13,13 @@ pub mod redis;
 pub mod server;
 pub mod socket;
 
-pub use answer::Answer;
-pub use harness::{Backend, World};
-pub use person::Person;
-pub use socket::Socket;
-
 use std::future::Future;
 use std::time::Duration;
+
+pub use answer::Answer;
+pub use harness::{Backend, PANIC_DATAGRAM_SUFFIX, World};
+pub use person::Person;
+pub use socket::Socket;
 
 /// Long enough for a busy machine, short enough to notice.
 pub const SOON: Duration = Duration::from_secs(20);

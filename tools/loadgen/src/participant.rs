@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use media::test_peer::{PacketCounts, TestPeer};
+use securevox::actors::media::{BATCH, DatagramBatch};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
-
-use securevox::actors::media::{BATCH, DatagramBatch};
 
 use crate::Failure;
 use crate::target::{JoinedParticipant, TargetServer, now};

@@ -1,6 +1,5 @@
 //! What a room is built from, at its start and after a restart; dropping it ends the call.
 
-use crate::actors::calls::room::RoomHandle;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::CallService;
 use super::super::call_index::CallIndex;
+use crate::actors::calls::room::RoomHandle;
 use crate::actors::delivery::{EventRouter, OutboundEvent};
 use crate::actors::media;
 use crate::actors::peer_nodes::PeerNodes;

@@ -1,6 +1,5 @@
 //! The SFU room of a call: media forwarding on the thread on which the room runs.
 
-use crate::domain::calls::participant_id::format_participant_id;
 use std::any::Any;
 
 use ::media::{
@@ -14,6 +13,7 @@ use metrics::{counter, histogram};
 use super::CallRoom;
 use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
+use crate::domain::calls::participant_id::format_participant_id;
 use crate::domain::calls::{CallError, EventTarget, ParticipantLocation};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;

@@ -1,13 +1,12 @@
 //! The messages a room handles, from sessions and from operators.
 
-use crate::actors::calls::reply::empty_reply;
-use crate::actors::calls::reply::json;
-use crate::domain::calls::participant_id::format_participant_id;
 use actix::{Handler, Message, MessageResult};
 use base::ids::{CallId, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::CallRoom;
+use crate::actors::calls::reply::{empty_reply, json};
+use crate::domain::calls::participant_id::format_participant_id;
 use crate::domain::calls::{CallError, Callee, EventTarget, ParticipantLocation};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;

@@ -11,9 +11,8 @@ use metrics::counter;
 use tokio::sync::oneshot;
 
 use super::super::cursors::DeliveryDecision;
-use super::super::requests;
 use super::super::socket_handle::{ReplyResult, SocketHandle};
-use super::super::{SessionHandle, reorder_buffer};
+use super::super::{SessionHandle, reorder_buffer, requests};
 use super::SessionActor;
 use crate::actors::delivery::{
     DeliverEvent, EndSession, ObserveHead, OutboundEvent, Resync, SequenceKind, SequencePosition,

@@ -2,7 +2,6 @@
 
 mod device;
 
-use crate::limits::{MAX_TURN_MESSAGE_BYTES, MAX_UNAUTHENTICATED_TURN_CLIENTS};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,10 +11,10 @@ use proptest::prelude::*;
 
 use self::device::{RequestOutcome, TestServer};
 use super::client::UNAUTHENTICATED_TIMEOUT;
-
 use super::message::{StunMessage, first_message_length};
 use super::proto_relay::ProtoRelay;
 use super::relay::{AddressFamily, OutboundPacket, RelayAction, RelaySocketError, TurnRelay};
+use crate::limits::{MAX_TURN_MESSAGE_BYTES, MAX_UNAUTHENTICATED_TURN_CLIENTS};
 
 const GRANTED: u32 = 600;
 

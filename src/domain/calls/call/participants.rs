@@ -1,8 +1,5 @@
 //! Participants of a call: join, leave, mute, moderation.
 
-use crate::domain::calls::participant_id::{
-    first_epoch, format_participant_id, parse_participant_id,
-};
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
@@ -11,6 +8,9 @@ use super::{
     ParticipantLocation,
 };
 use crate::domain::calls::error::CallError;
+use crate::domain::calls::participant_id::{
+    first_epoch, format_participant_id, parse_participant_id,
+};
 use crate::protocol::calls::{
     self as wire, CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction,
 };

@@ -4,9 +4,11 @@ use actix::{ActorContext, Handler, Message};
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::super::engine_io_socket::EngineIoSocketHandle;
 use super::super::packet::SEPARATOR;
-use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport, PollError, PollReply};
+use super::{
+    EngineIoOutbound, EngineIoSession, EngineIoSocketHandle, EngineIoTransport, PollError,
+    PollReply,
+};
 use crate::actors::delivery::CloseReason;
 use crate::actors::sessions::{SocketCommand, SocketHandle, SocketSendError};
 use crate::actors::supervision::{SendError, SupervisedContext};

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use actix::AsyncContext;
 
-use super::super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
 use super::super::packet::EngineIoPacket;
-use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport};
+use super::{
+    EngineIoOutbound, EngineIoSession, EngineIoSocketCommand, EngineIoSocketHandle,
+    EngineIoTransport,
+};
 use crate::actors::delivery::CloseReason;
 use crate::actors::supervision::SupervisedContext;
 

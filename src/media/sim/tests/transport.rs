@@ -1,9 +1,10 @@
 //! Paths, handshakes, disconnects: how clients connect, migrate and leave.
 
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
+
 use super::*;
 use crate::DisconnectReason;
 use crate::srtp::SrtpProfile;
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 
 /// Anna sends video, Boris receives it.
 fn pair() -> (Simulation, usize, usize, TrackId) {

@@ -5,9 +5,9 @@ use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::Value;
 
-use super::super::{Conn, files, search};
+use super::super::{Conn, files, message_index};
 use super::read::hidden_from;
-use super::update::reserve_revisions;
+use super::revisions::reserve_revisions;
 use crate::rows::MessageRow;
 use crate::schema::{members, message_edits, messages, reactions};
 use crate::types::Sql;
@@ -23,7 +23,7 @@ pub(in super::super) fn erase(
     diesel::delete(message_edits::table.filter(message_edits::message_id.eq_any(ids())))
         .execute(c)?;
     diesel::delete(reactions::table.filter(reactions::message_id.eq_any(ids()))).execute(c)?;
-    search::remove(c, ids().map(|id| id.0).collect())?;
+    message_index::remove(c, ids().map(|id| id.0).collect())?;
     let mut erased = Vec::with_capacity(revisions.len());
     for (id, revision) in revisions {
         erased.push(

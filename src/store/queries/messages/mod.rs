@@ -8,7 +8,8 @@ use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Conn, contacts, files, search};
+use super::visible::is_visible;
+use super::{Conn, contacts, files, message_index};
 use crate::rows::{
     AppendBatchOutcome, AppendOutcome, Circle, Encryption, MemberRole, MessageRow, NewMessageRow,
     SystemEventRow,
@@ -19,16 +20,15 @@ use crate::types::Sql;
 mod attachments;
 mod expire;
 mod read;
+mod revisions;
 mod update;
-mod visible;
 
 pub(super) use self::expire::erase;
 pub(crate) use self::expire::expire;
 pub(super) use self::read::complete;
 pub(crate) use self::read::{advance_receipt, changes, edits, message, messages, pins};
+pub(super) use self::revisions::reserve_revisions;
 pub(crate) use self::update::apply_action;
-pub(super) use self::update::reserve_revisions;
-pub(super) use self::visible::is_visible;
 
 /// Rows per INSERT: SQLite allows 32,766 values in a statement, PostgreSQL 65,535, and a message
 /// has thirteen.
@@ -69,7 +69,7 @@ pub(crate) fn append(
         for rows in new_messages.chunks(INSERT_CHUNK_ROWS) {
             insert(c, rows, now)?;
             if locked.encryption == Encryption::None {
-                search::index(c, rows)?;
+                message_index::insert(c, rows)?;
             }
         }
         advance_senders(c, id, &new_messages)?;

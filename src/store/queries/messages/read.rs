@@ -6,8 +6,8 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 
+use super::super::visible::is_visible;
 use super::super::{Conn, files};
-use super::is_visible;
 use crate::rows::{
     MessageEditRow, MessageRange, MessageRow, MessageWithDetails, ReceiptKind, ReceiptOutcome,
     RevisedMessage,

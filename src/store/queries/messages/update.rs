@@ -5,8 +5,10 @@ use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 use serde_json::json;
 
-use super::super::{Conn, contacts, search};
-use super::{erase, is_visible, non_members, read};
+use super::super::visible::is_visible;
+use super::super::{Conn, contacts, message_index};
+use super::revisions::reserve_revisions;
+use super::{erase, non_members, read};
 use crate::rows::{
     Encryption, Kind, MemberRole, MessageAction, MessageActionLimits, MessageActionOutcome,
     MessageActionRequest, MessageRow,
@@ -165,18 +167,6 @@ fn reject(rejection: MessageActionOutcome) -> UpdateStep {
     UpdateStep::Reject(Box::new(rejection))
 }
 
-/// Reserves `by` revisions; returns the newest of them.
-pub(in super::super) fn reserve_revisions(
-    c: &mut Conn,
-    id: ConversationId,
-    by: i64,
-) -> QueryResult<i64> {
-    diesel::update(conversations::table.find(Sql(id)))
-        .set(conversations::revision.eq(conversations::revision + by))
-        .returning(conversations::revision)
-        .get_result(c)
-}
-
 fn may_edit(
     c: &mut Conn,
     scope: &LockedConversationScope,
@@ -324,7 +314,7 @@ fn write_change(
                 .returning(MessageRow::as_returning())
                 .get_result(c)?;
             if scope.encryption == Encryption::None {
-                search::reindex(c, &edited)?;
+                message_index::update(c, &edited)?;
             }
             edited
         }

@@ -6,6 +6,7 @@
 mod accounts;
 mod api_tokens;
 mod calls;
+mod change_visibility;
 mod changes;
 mod chat;
 mod cluster;

@@ -14,4 +14,4 @@ macro_rules! is_visible {
         )
     }};
 }
-pub(in super::super) use is_visible;
+pub(super) use is_visible;
