@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::NodeId;
 use tokio::sync::Notify;
 
@@ -22,45 +22,28 @@ pub struct AdminService {
 }
 
 /// Why a command was not executed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, CodedError)]
 pub enum AdminError {
     /// The tree is not launched yet.
     #[error("the node is starting")]
+    #[code("node/starting", Unavailable)]
     Starting,
     /// No node with this id is alive.
     #[error("node not found")]
+    #[code("actors/node-not-found", NotFound)]
     NodeNotFound,
     /// The other node refused the command.
     #[error("{0}")]
+    #[code("actors/restart-failed", Conflict)]
     Refused(String),
     /// The tree of this node refused the command.
     #[error(transparent)]
+    #[code(transparent)]
     Command(#[from] CommandError),
     /// The other node could not be reached.
     #[error(transparent)]
+    #[code(transparent)]
     Bus(#[from] BusError),
-}
-
-impl CodedError for AdminError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Starting => ErrorKind::Unavailable,
-            Self::NodeNotFound => ErrorKind::NotFound,
-            Self::Refused(_) => ErrorKind::Conflict,
-            Self::Command(e) => e.kind(),
-            Self::Bus(e) => e.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Starting => "node/starting",
-            Self::NodeNotFound => "actors/node-not-found",
-            Self::Refused(_) => "actors/restart-failed",
-            Self::Command(e) => e.code(),
-            Self::Bus(e) => e.code(),
-        }
-    }
 }
 
 impl AdminService {
@@ -205,22 +188,4 @@ fn failure(failure: FailureRecord) -> ActorFailure {
 fn serde_name(value: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or_default().to_owned()
-}
-
-impl CodedError for CommandError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotFound => ErrorKind::NotFound,
-            Self::Closing => ErrorKind::Unavailable,
-            Self::Failed(_) => ErrorKind::Conflict,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "actors/not-found",
-            Self::Closing => "actors/shutting-down",
-            Self::Failed(_) => "actors/restart-failed",
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+pub use base_derive::CodedError;
+
 /// Category of an error, from which its HTTP status follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -25,7 +27,21 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// Implemented by the error enum of every area.
+/// A problem code as documentation: what `docs/errors.md` says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorCode {
+    /// The code, `area/reason`.
+    pub code: &'static str,
+    /// The category, which decides the HTTP status.
+    pub kind: ErrorKind,
+    /// Seconds after which a retry makes sense, if known.
+    pub retry_after: Option<u64>,
+    /// The text for people, with its placeholders.
+    pub text: &'static str,
+}
+
+/// Implemented by the error enum of every area, usually derived: `#[derive(CodedError)]` with a
+/// `#[code("area/reason", Kind)]` at every variant.
 pub trait CodedError: Error {
     /// The category of this error.
     fn kind(&self) -> ErrorKind;

@@ -1,4 +1,4 @@
-//! Basic types for all layers; depends on no other crate of the workspace.
+//! Basic types for all layers; depends on no other crate of the workspace but its derive macro.
 
 pub mod backoff;
 pub mod clock;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::NodeId;
 use tokio::sync::watch;
 
@@ -26,19 +26,23 @@ pub enum BusState {
 }
 
 /// Why an event or a request could not be delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, CodedError)]
 pub enum BusError {
     /// The node has no queue: it is gone.
     #[error("the other node is unreachable")]
+    #[code("cluster/node-unreachable", Unavailable, retry_after = 1)]
     NodeUnreachable,
     /// No reply in time: the request may have been executed.
     #[error("the other node did not answer in time")]
+    #[code("cluster/timeout", Unavailable, retry_after = 1)]
     Timeout,
     /// The bus is disconnected.
     #[error("other nodes are unreachable")]
+    #[code("cluster/disconnected", Unavailable, retry_after = 1)]
     Disconnected,
     /// The outbox or the receiver's queue is full.
     #[error("too many messages to other nodes")]
+    #[code("cluster/overloaded", Unavailable, retry_after = 1)]
     Overloaded,
 }
 
@@ -51,25 +55,6 @@ impl BusError {
             Self::Disconnected => "disconnected",
             Self::Overloaded => "overloaded",
         }
-    }
-}
-
-impl CodedError for BusError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Unavailable
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NodeUnreachable => "cluster/node-unreachable",
-            Self::Timeout => "cluster/timeout",
-            Self::Disconnected => "cluster/disconnected",
-            Self::Overloaded => "cluster/overloaded",
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        Some(1)
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use base::clock::Timestamp;
-use base::error::{CodedError, ErrorKind};
+use base::error::{CodedError, ErrorCode, ErrorKind};
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 
@@ -71,17 +71,27 @@ pub const fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + (wait.subsec_nanos() > 0) as u64
 }
 
+impl RateLimitError {
+    /// Its problem code; the time to wait differs.
+    pub const CODE: ErrorCode = ErrorCode {
+        code: "limits/rate-limited",
+        kind: ErrorKind::RateLimited,
+        retry_after: None,
+        text: "too many attempts: try again in … s",
+    };
+}
+
 impl CodedError for RateLimitError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::RateLimited(_) => ErrorKind::RateLimited,
+            Self::RateLimited(_) => Self::CODE.kind,
             Self::Cache(error) => error.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::RateLimited(_) => "limits/rate-limited",
+            Self::RateLimited(_) => Self::CODE.code,
             Self::Cache(error) => error.code(),
         }
     }
@@ -116,13 +126,23 @@ impl RateLimit {
 #[error("cache unreachable")]
 pub struct CacheError;
 
+impl CacheError {
+    /// Its problem code.
+    pub const CODE: ErrorCode = ErrorCode {
+        code: "cache/unavailable",
+        kind: ErrorKind::Unavailable,
+        retry_after: None,
+        text: "cache unreachable",
+    };
+}
+
 impl CodedError for CacheError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::Unavailable
+        Self::CODE.kind
     }
 
     fn code(&self) -> &'static str {
-        "cache/unavailable"
+        Self::CODE.code
     }
 }
 

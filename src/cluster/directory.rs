@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::NodeId;
 
 use super::cache::BoxFuture;
@@ -58,28 +58,16 @@ pub struct FencingToken {
 }
 
 /// Why the owner of a resource could not be determined.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, CodedError)]
 pub enum DirectoryError {
     /// The other nodes have declared this node dead.
     #[error("this node is leaving the cluster: try another one")]
+    #[code("cluster/ownership-unknown", Unavailable, retry_after = 1)]
     NotAlive,
     /// The database failed.
     #[error("the responsible node cannot be determined: {0}")]
+    #[code("cluster/ownership-unknown", Unavailable, retry_after = 1)]
     Store(#[from] store::StoreError),
-}
-
-impl CodedError for DirectoryError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::Unavailable
-    }
-
-    fn code(&self) -> &'static str {
-        "cluster/ownership-unknown"
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        Some(1)
-    }
 }
 
 /// Records which node owns which resource.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::ApiTokenId;
 use base::page::Page;
 use base::random::RandomSource;
@@ -22,54 +22,34 @@ pub const SCOPES: [&str; 4] = ["builds:read", "builds:write", "calls:token", "me
 pub const PREFIX: &str = "svx_";
 
 /// Error of the API token service.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, CodedError)]
 pub enum ApiTokenError {
     /// The name is empty or too long.
     #[error("a token's name has 1 to 100 characters")]
+    #[code("tokens/invalid-name", Invalid)]
     InvalidName,
     /// The scope does not exist.
     #[error(
         "there is no scope `{0}`: choose among builds:read, builds:write, calls:token, metrics:read"
     )]
+    #[code("tokens/invalid-scope", Invalid)]
     InvalidScope(String),
     /// The expiry is not 1 to 3650 days away.
     #[error("a token expires after 1 to 3650 days, or never")]
+    #[code("tokens/invalid-expiry", Invalid)]
     InvalidExpiry,
     /// The token is unknown, revoked or expired.
     #[error("this API token is not valid")]
+    #[code("auth/invalid-token", Unauthenticated)]
     InvalidToken,
     /// No token has this id.
     #[error("token not found")]
+    #[code("tokens/token-not-found", NotFound)]
     TokenNotFound,
     /// A database error.
     #[error(transparent)]
+    #[code(transparent)]
     Store(#[from] store::StoreError),
-}
-
-impl CodedError for ApiTokenError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InvalidName | Self::InvalidScope(_) | Self::InvalidExpiry => ErrorKind::Invalid,
-            Self::InvalidToken => ErrorKind::Unauthenticated,
-            Self::TokenNotFound => ErrorKind::NotFound,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::InvalidName => "tokens/invalid-name",
-            Self::InvalidScope(_) => "tokens/invalid-scope",
-            Self::InvalidExpiry => "tokens/invalid-expiry",
-            Self::InvalidToken => "auth/invalid-token",
-            Self::TokenNotFound => "tokens/token-not-found",
-            Self::Store(e) => e.code(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        if let Self::Store(e) = self { e.retry_after() } else { None }
-    }
 }
 
 /// API token service; cheap to clone.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::UserId;
 use base::page::Page;
 use store::{Availability, ContactRequestOutcome, StatusRow, Store};
@@ -20,86 +20,56 @@ use crate::protocol::server::ServerEvent;
 use crate::protocol::users::UserSummary;
 
 /// Error of the contact service.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, CodedError)]
 pub enum ContactError {
     /// Neither a phone number nor an id was given, or both.
     #[error("give either `phone` or `user_id`")]
+    #[code("contacts/ambiguous-target", Invalid)]
     AmbiguousTarget,
     /// The text is not a phone number.
     #[error(transparent)]
+    #[code(transparent)]
     Phone(#[from] accounts::AccountError),
     /// No user has this number or id, or the user may not be found by the caller.
     #[error("user not found")]
+    #[code("contacts/user-not-found", NotFound)]
     UserNotFound,
     /// Discovery by phone number is disabled by `chat.discoverable_by_phone`.
     #[error("discovery by phone number is disabled: use a user id or an invite")]
+    #[code("contacts/phone-discovery-disabled", Forbidden)]
     PhoneDiscoveryDisabled,
     /// The address book has too many numbers.
     #[error("an address book has at most {MAX_ADDRESS_BOOK_NUMBERS} numbers")]
+    #[code("contacts/address-book-too-large", Invalid)]
     AddressBookTooLarge,
     /// The status text is too long or has control characters.
     #[error("a status has at most 140 characters")]
+    #[code("contacts/invalid-status", Invalid)]
     InvalidStatus,
     /// The target is the caller.
     #[error("you cannot add or block yourself")]
+    #[code("contacts/self-not-allowed", Invalid)]
     SelfNotAllowed,
     /// The user is a contact, or a request is pending.
     #[error("this user is already a contact or has already been asked")]
+    #[code("contacts/already-requested", Conflict)]
     AlreadyRequested,
     /// The caller has blocked the target.
     #[error("you have blocked this user: unblock them first")]
+    #[code("contacts/user-blocked", Conflict)]
     UserBlocked,
     /// There is no contact, request or block to act on.
     #[error("contact or request not found")]
+    #[code("contacts/contact-not-found", NotFound)]
     ContactNotFound,
     /// The rate limit was exceeded, or the counter store failed.
     #[error(transparent)]
+    #[code(transparent)]
     RateLimited(#[from] RateLimitError),
     /// A database error.
     #[error(transparent)]
+    #[code(transparent)]
     Store(#[from] store::StoreError),
-}
-
-impl CodedError for ContactError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::AmbiguousTarget
-            | Self::SelfNotAllowed
-            | Self::AddressBookTooLarge
-            | Self::InvalidStatus => ErrorKind::Invalid,
-            Self::PhoneDiscoveryDisabled => ErrorKind::Forbidden,
-            Self::Phone(e) => e.kind(),
-            Self::UserNotFound | Self::ContactNotFound => ErrorKind::NotFound,
-            Self::AlreadyRequested | Self::UserBlocked => ErrorKind::Conflict,
-            Self::RateLimited(e) => e.kind(),
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::AmbiguousTarget => "contacts/ambiguous-target",
-            Self::Phone(e) => e.code(),
-            Self::UserNotFound => "contacts/person-not-found",
-            Self::PhoneDiscoveryDisabled => "contacts/phone-discovery-disabled",
-            Self::AddressBookTooLarge => "contacts/address-book-too-large",
-            Self::InvalidStatus => "contacts/invalid-status",
-            Self::SelfNotAllowed => "contacts/self-not-allowed",
-            Self::AlreadyRequested => "contacts/already-requested",
-            Self::UserBlocked => "contacts/user-blocked",
-            Self::ContactNotFound => "contacts/contact-not-found",
-            Self::RateLimited(e) => e.code(),
-            Self::Store(e) => e.code(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::RateLimited(e) => e.retry_after(),
-            Self::Store(e) => e.retry_after(),
-            _ => None,
-        }
-    }
 }
 
 /// Contact service; cheap to clone.

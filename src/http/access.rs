@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage, HttpRequest};
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use store::Role;
 
 use super::AppState;
@@ -46,43 +46,24 @@ pub enum RateClass {
 }
 
 /// Why access to a route was denied.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error, CodedError)]
 pub enum AccessError {
     /// The request has no credentials.
     #[error("sign in: send `Authorization: Bearer …`")]
+    #[code("auth/unauthenticated", Unauthenticated)]
     Unauthenticated,
     /// The credentials are of a type that the route does not accept.
     #[error("this route does not accept this type of credentials")]
+    #[code("auth/token-type-not-allowed", Forbidden)]
     TokenTypeNotAllowed,
     /// The user's role does not permit the request.
     #[error("your role does not permit this")]
+    #[code("auth/forbidden", Forbidden)]
     Forbidden,
     /// The node is draining.
     #[error("this server is shutting down: try again in a moment")]
+    #[code("node/draining", Unavailable, retry_after = 2)]
     Draining,
-}
-
-impl CodedError for AccessError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Unauthenticated => ErrorKind::Unauthenticated,
-            Self::TokenTypeNotAllowed | Self::Forbidden => ErrorKind::Forbidden,
-            Self::Draining => ErrorKind::Unavailable,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Unauthenticated => "auth/unauthenticated",
-            Self::TokenTypeNotAllowed => "auth/token-type-not-allowed",
-            Self::Forbidden => "auth/forbidden",
-            Self::Draining => "node/draining",
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Draining).then_some(2)
-    }
 }
 
 /// Checks rate limits, credentials and role; on success the user is attached to the request.

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, USER_AGENT};
 use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
@@ -15,6 +14,9 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::AppState;
+use super::http_error::{
+    BODY_TIMEOUT, BODY_TOO_LARGE, INVALID_BODY, INVALID_JSON, NOT_FOUND, NOT_JSON,
+};
 use super::problem::ApiError;
 use crate::domain::accounts;
 
@@ -142,8 +144,7 @@ fn read_body(
             let chunk = chunk.map_err(|e| invalid_json(&e.to_string()))?;
             if bytes.len() + chunk.len() > max_bytes {
                 return Err(ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "http/body-too-large",
+                    BODY_TOO_LARGE,
                     format!("a body has at most {max_bytes} bytes"),
                 ));
             }
@@ -152,13 +153,9 @@ fn read_body(
         Ok(bytes)
     };
     async move {
-        tokio::time::timeout(BODY_READ_TIMEOUT, body).await.unwrap_or_else(|_| {
-            Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "http/body-timeout",
-                "the body was not received in time",
-            ))
-        })
+        tokio::time::timeout(BODY_READ_TIMEOUT, body)
+            .await
+            .unwrap_or_else(|_| Err(ApiError::new(BODY_TIMEOUT, BODY_TIMEOUT.text)))
     }
 }
 
@@ -166,11 +163,7 @@ fn read_body(
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn not_json() -> ApiError {
-    ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "http/not-json",
-        "send `Content-Type: application/json`",
-    )
+    ApiError::new(NOT_JSON, NOT_JSON.text)
 }
 
 fn is_json(request: &HttpRequest) -> bool {
@@ -180,7 +173,7 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 fn invalid_json(reason: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "http/invalid-json", reason)
+    ApiError::new(INVALID_JSON, reason)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -199,12 +192,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 fn invalid(field: String, detail: &str) -> ApiError {
-    let error = ApiError::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "http/invalid-body",
-        "the request does not match the schema",
-    );
-    error.field(field, detail)
+    ApiError::new(INVALID_BODY, INVALID_BODY.text).field(field, detail)
 }
 
 /// Query parameters of the request.
@@ -268,7 +256,7 @@ fn segment<T: FromStr>(request: &HttpRequest, index: usize) -> Result<T, ApiErro
 
 /// 404 for unknown paths and unparsable ids.
 pub fn not_found() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "http/not-found", "no such resource")
+    ApiError::new(NOT_FOUND, NOT_FOUND.text)
 }
 
 /// Validates a page size: 1 to 200, default 50.

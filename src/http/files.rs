@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use actix_multipart::Multipart;
 use actix_web::body::SizedStream;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -17,6 +16,7 @@ use futures_util::StreamExt;
 use super::AppState;
 use super::access::AccessRule;
 use super::extract::{CurrentUser, PathIds};
+use super::http_error::NOT_MULTIPART;
 use super::problem::ApiError;
 use super::route::Route;
 use crate::domain::files::{FileDownload, FileError, is_displayable};
@@ -57,12 +57,7 @@ async fn upload(
 ) -> Result<HttpResponse, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(ApiError::new(
-            status,
-            "files/not-multipart",
-            FileError::MissingFilePart.to_string(),
-        ));
+        return Err(ApiError::new(NOT_MULTIPART, NOT_MULTIPART.text));
     }
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());

@@ -10,12 +10,14 @@ use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
+use base::error::{CodedError, ErrorKind};
 use base::ids::RequestId;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::access::{self, authorize, is_safe_method};
 use super::extract::not_found;
+use super::http_error::{INVALID_REQUEST, METHOD_NOT_ALLOWED};
 use super::problem::ApiError;
 use super::routes::AccessTable;
 use super::{AppState, origin, uploads};
@@ -119,17 +121,12 @@ fn error_of<B>(response: &HttpResponse<B>) -> Option<ApiError> {
 
 /// An error of the HTTP library itself, such as a truncated body.
 fn library_error(status: StatusCode, detail: &str) -> ApiError {
-    ApiError::new(status, "http/invalid-request", detail)
+    ApiError::new(INVALID_REQUEST, detail).with_status(status)
 }
 
 fn method_not_allowed(allowed: &[Method]) -> ApiError {
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    ApiError::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "http/method-not-allowed",
-        "this resource does not support this method",
-    )
-    .allow(names.join(", "))
+    ApiError::new(METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED.text).allow(names.join(", "))
 }
 
 /// A handler panicked; the panic hook has logged the location.
@@ -137,9 +134,9 @@ fn method_not_allowed(allowed: &[Method]) -> ApiError {
 #[error("handler panicked")]
 struct HandlerPanicked;
 
-impl base::error::CodedError for HandlerPanicked {
-    fn kind(&self) -> base::error::ErrorKind {
-        base::error::ErrorKind::Internal
+impl CodedError for HandlerPanicked {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Internal
     }
 
     fn code(&self) -> &'static str {

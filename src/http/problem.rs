@@ -8,6 +8,7 @@ use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
 use base::error::{CodedError, ErrorKind};
 
+use super::http_error::HttpErrorCode;
 use crate::protocol::problem::{FieldError, Problem};
 
 /// An error on its way to the client. Boxed, since errors are rare.
@@ -29,20 +30,25 @@ struct ApiErrorInner {
 
 impl ApiError {
     /// An error of the HTTP layer itself.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        let errors = Vec::new();
+    pub fn new(code: HttpErrorCode, detail: impl Into<String>) -> Self {
+        let status = StatusCode::from_u16(code.status);
         let inner = ApiErrorInner {
-            status,
-            code,
-            detail,
-            errors,
+            status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code: code.code,
+            detail: detail.into(),
+            errors: Vec::new(),
             retry_after: None,
             allow: None,
             request_id: None,
             cause: None,
         };
         Self(Box::new(inner))
+    }
+
+    /// Replaces the status.
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
     }
 
     /// Sets the request id in the response, where no middleware can add it.
@@ -133,7 +139,8 @@ impl<E: CodedError + Send + Sync + 'static> From<E> for ApiError {
     }
 }
 
-const fn status(kind: ErrorKind) -> StatusCode {
+/// The status of a category of errors.
+pub(super) const fn status(kind: ErrorKind) -> StatusCode {
     match kind {
         ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -17,6 +17,7 @@ use super::AppState;
 use super::access::AccessRule;
 use super::extract::{CurrentUser, PathIds};
 use super::files::{count_rejection, with_idle_timeout};
+use super::http_error::{INVALID_UPLOAD_HEADER, INVALID_UPLOAD_TYPE, UNSUPPORTED_UPLOAD_VERSION};
 use super::problem::ApiError;
 use super::route::Route;
 use crate::actors::uploads::WriterToken;
@@ -75,13 +76,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 fn header_number(headers: &HeaderMap, name: &'static str) -> Result<u64, ApiError> {
     let number = header_text(headers, name).and_then(|text| text.parse().ok());
-    number.ok_or_else(|| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "uploads/invalid-header",
-            format!("{name} must be a number"),
-        )
-    })
+    number.ok_or_else(|| ApiError::new(INVALID_UPLOAD_HEADER, format!("{name} must be a number")))
 }
 
 /// Checks the protocol version, which every request must send.
@@ -89,8 +84,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
     if header_text(headers, "Tus-Resumable") == Some(TUS_VERSION) {
         return Ok(());
     }
-    let status = StatusCode::PRECONDITION_FAILED;
-    Err(ApiError::new(status, "uploads/unsupported-version", "send `Tus-Resumable: 1.0.0`"))
+    Err(ApiError::new(UNSUPPORTED_UPLOAD_VERSION, UNSUPPORTED_UPLOAD_VERSION.text))
 }
 
 /// `POST /api/uploads/`
@@ -171,9 +165,7 @@ async fn append(
     let headers = request.headers();
     check_version(headers)?;
     if header_text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        let message = "send `Content-Type: application/offset+octet-stream`";
-        return Err(ApiError::new(status, "uploads/invalid-type", message));
+        return Err(ApiError::new(INVALID_UPLOAD_TYPE, INVALID_UPLOAD_TYPE.text));
     }
     let offset = header_number(headers, "Upload-Offset")?;
     let checksum = header_text(headers, "Upload-Checksum").map(Checksum::parse).transpose()?;
@@ -200,8 +192,7 @@ async fn append(
         Err(FileError::ChecksumMismatch) => {
             // Checksum Mismatch (tus).
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT);
-            let error = FileError::ChecksumMismatch;
-            return Err(ApiError::new(status, "uploads/checksum-mismatch", error.to_string()));
+            return Err(ApiError::from(FileError::ChecksumMismatch).with_status(status));
         }
         other => other.map_err(count_rejection)?,
     }
@@ -266,7 +257,7 @@ impl Checksum {
     fn parse(header: &str) -> Result<Self, ApiError> {
         let invalid = || {
             let message = "Upload-Checksum must be sha1 or sha256 and the digest in base64";
-            ApiError::new(StatusCode::BAD_REQUEST, "uploads/invalid-header", message)
+            ApiError::new(INVALID_UPLOAD_HEADER, message)
         };
         let (name, digest) = header.split_once(' ').ok_or_else(invalid)?;
         let algorithm: &'static Algorithm = match name {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use base::error::CodedError;
 use base::ids::{AttachmentId, CallId, ConversationId, MessageId, UserId};
 use base::secret::Secret;
 use serde::Deserialize;
@@ -174,27 +175,16 @@ pub enum CallClientEvent {
 }
 
 /// Why a frame could not be parsed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, CodedError)]
 pub enum ParseEventError {
     /// No event has this name.
     #[error("there is no event of this name")]
+    #[code("event/unknown", Invalid)]
     Event,
     /// The data does not match the event; the text names the position.
     #[error("the data do not fit: {0}")]
+    #[code("event/invalid", Invalid)]
     Data(String),
-}
-
-impl base::error::CodedError for ParseEventError {
-    fn kind(&self) -> base::error::ErrorKind {
-        base::error::ErrorKind::Invalid
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Event => "event/unknown",
-            Self::Data(_) => "event/invalid",
-        }
-    }
 }
 
 impl ClientEvent {

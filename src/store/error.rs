@@ -2,50 +2,32 @@
 
 use std::error::Error as StdError;
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
 /// A failure of the store. Business outcomes are values of each method's own result type.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, CodedError)]
 pub enum StoreError {
     /// The queue is full; nothing was started, so it may be retried at once on another node.
     #[error("the store queue is full")]
+    #[code("store/overloaded", Unavailable, retry_after = 1)]
     Overloaded,
     /// No result in time; whether it happened is unknown: retry with the same ids.
     #[error("the store did not answer in time")]
+    #[code("store/timeout", Unavailable, retry_after = 1)]
     Deadline,
     /// The database is unreachable or asks for a retry; nothing was changed.
     #[error("the database is unavailable: {0}")]
+    #[code("store/unavailable", Unavailable, retry_after = 1)]
     Unavailable(String),
     /// A defect on our side: an invalid row, a violated constraint, a panic; nothing was changed.
     #[error("the store failed: {0}")]
+    #[code("store/internal", Internal)]
     Internal(String),
 }
 
 /// The result of every store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
-
-impl CodedError for StoreError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Overloaded | Self::Deadline | Self::Unavailable(_) => ErrorKind::Unavailable,
-            Self::Internal(_) => ErrorKind::Internal,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Overloaded => "store/overloaded",
-            Self::Deadline => "store/timeout",
-            Self::Unavailable(_) => "store/unavailable",
-            Self::Internal(_) => "store/internal",
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        (self.kind() == ErrorKind::Unavailable).then_some(1)
-    }
-}
 
 impl StoreError {
     /// A failure to start or connect, with all its causes in one line.

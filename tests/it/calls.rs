@@ -224,7 +224,7 @@ async fn strangers_cannot_start_call() {
     assert_eq!(refused["code"], "calls/callee-not-reachable");
     let nobody = "usr_00000000000000000000000000000000";
     let refused = eves.asks("start_call", start(nobody)).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/person-not-found");
+    assert_eq!(refused["code"], "calls/user-not-found");
     let both = json!({ "user_id": bob.id, "conversation_id": conversation, "media": "audio" });
     let refused = alices.asks("start_call", both).await.unwrap_err();
     assert_eq!(refused["code"], "calls/ambiguous-target");

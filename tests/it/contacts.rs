@@ -152,7 +152,7 @@ async fn shadow_block_is_indistinguishable_to_blocked_user(backend: Backend) {
     }
     // To an address book, too, the number is nobody's.
     let by_phone = json!({ "phone": bob.phone });
-    carol.post("/api/contacts", by_phone.clone()).await.refused(404, "contacts/person-not-found");
+    carol.post("/api/contacts", by_phone.clone()).await.refused(404, "contacts/user-not-found");
     dan.post("/api/contacts", by_phone).await.refused(409, "contacts/already-requested");
 
     bob.patch(&set_up, json!({ "expires_in": 60 }))

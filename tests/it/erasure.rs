@@ -361,7 +361,7 @@ async fn account_deletion_requires_reauthentication_or_admin(backend: Backend) {
     let account = format!("/api/admin/users/{}", alice.id);
     eve.delete(&account).await.refused(403, "auth/forbidden");
     alice.deletes("/api/me", proof(PASSWORD, Some(&codes[0]))).await.done();
-    admin.delete(&account).await.refused(404, "users/person-not-found");
+    admin.delete(&account).await.refused(404, "users/user-not-found");
     admin.delete(&format!("/api/admin/users/{}", eve.id)).await.done();
 
     eve.get("/api/me").await.refused(401, "auth/invalid-token");

@@ -252,7 +252,7 @@ async fn ended_and_stray_uploads_leave_no_staging_files(backend: Backend) {
     let alice = world.person("Alice").await;
     let (one, two) = (begins(&alice, 1000).await, begins(&alice, 1000).await);
     let third = tus(&alice, Method::POST, "/api/uploads/", &[("upload-length", "5")], None).await;
-    third.refused(429, "uploads/limit-reached");
+    third.refused(429, "uploads/upload-limit-reached");
     appends(&alice, &one, 0, &bytes(500)).await.done();
     appends(&alice, &two, 0, &bytes(500)).await.done();
     assert_eq!(on_the_desk(&world), 2);

@@ -42,9 +42,9 @@ async fn admin_lists_and_filters_users(backend: Backend) {
     let one = admin.get(&format!("/api/admin/users/{}", anna.id)).await.ok();
     assert_eq!((&one["phone"], &one["second_factor"]), (&json!(anna.phone), &json!(false)));
     let nobody = "/api/admin/users/usr_00000000000000000000000000000000";
-    admin.get(nobody).await.refused(404, "users/person-not-found");
-    admin.get(&format!("{nobody}/devices")).await.refused(404, "users/person-not-found");
-    admin.delete(nobody).await.refused(404, "users/person-not-found");
+    admin.get(nobody).await.refused(404, "users/user-not-found");
+    admin.get(&format!("{nobody}/devices")).await.refused(404, "users/user-not-found");
+    admin.delete(nobody).await.refused(404, "users/user-not-found");
 }
 
 async fn suspended_user_is_signed_out_immediately(backend: Backend) {

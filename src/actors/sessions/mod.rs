@@ -9,7 +9,7 @@ mod socket_handle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::{SessionId, UserId};
 pub use requests::RequestError;
 pub use session::SessionActor;
@@ -62,34 +62,16 @@ pub struct SessionDeps {
 }
 
 /// Why a session could not be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, CodedError)]
 pub enum SessionError {
     /// The session could not be started, or ended at once.
     #[error("no session is available at the moment, try again")]
+    #[code("sessions/unavailable", Unavailable, retry_after = 1)]
     NotStarted,
     /// Reading the conversations of the user failed.
     #[error(transparent)]
+    #[code(transparent)]
     Chat(#[from] chat::ChatError),
-}
-
-impl CodedError for SessionError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotStarted => ErrorKind::Unavailable,
-            Self::Chat(e) => e.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotStarted => "sessions/unavailable",
-            Self::Chat(e) => e.code(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        Some(1)
-    }
 }
 
 /// The attachment of a socket to its session; dropping it tells the session that the socket is

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::UserId;
 use metrics::counter;
 use serde::Serialize;
@@ -18,34 +18,16 @@ use crate::protocol::client::{ClientEvent, ReceiptPosition};
 use crate::telemetry::metrics::EVENTS_IN;
 
 /// Why a request was refused before it reached the domain.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, thiserror::Error, CodedError)]
 pub enum RequestError {
     /// The device has too many requests without a reply.
     #[error("too many requests in flight, wait for replies")]
+    #[code("event/in-flight-limit-reached", RateLimited, retry_after = 1)]
     InFlightLimitReached,
     /// The socket is authenticated already.
     #[error("the socket is already authenticated")]
+    #[code("event/already-authenticated", Conflict)]
     AlreadyAuthenticated,
-}
-
-impl CodedError for RequestError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::InFlightLimitReached => ErrorKind::RateLimited,
-            Self::AlreadyAuthenticated => ErrorKind::Conflict,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::InFlightLimitReached => "event/in-flight-limit-reached",
-            Self::AlreadyAuthenticated => "event/already-authenticated",
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::InFlightLimitReached).then_some(1)
-    }
 }
 
 /// Handles every request except `sync`. A message is queued immediately, not when the future is

@@ -86,8 +86,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
                         quote!(::core::option::Option::Some(#seconds))
                     }
                     None => {
-                        retries
-                            .push(quote!(Self::#ident { .. } => ::core::option::Option::None));
+                        retries.push(quote!(Self::#ident { .. } => ::core::option::Option::None));
                         quote!(::core::option::Option::None)
                     }
                 };

@@ -142,7 +142,10 @@ impl ChatService {
             MessageActionOutcome::NotAllowed => Err(ChatError::NotAllowed),
             MessageActionOutcome::Blocked => Err(ChatError::RecipientNotReachable),
             MessageActionOutcome::TooLate => Err(ChatError::ChangeWindowExpired),
-            MessageActionOutcome::LimitReached => Err(ChatError::LimitReached),
+            MessageActionOutcome::EditLimitReached => Err(ChatError::EditLimitReached),
+            MessageActionOutcome::ReactionLimitReached => Err(ChatError::ReactionLimitReached),
+            MessageActionOutcome::EmojiLimitReached => Err(ChatError::EmojiLimitReached),
+            MessageActionOutcome::PinLimitReached => Err(ChatError::PinLimitReached),
             MessageActionOutcome::MentionNotFound => Err(ChatError::MentionNotFound),
         }
     }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 use base::ids::JobId;
 use serde_json::json;
 use store::{JobRow, JobState, NewJob, Store};
@@ -23,39 +23,20 @@ use crate::domain::job_kinds::EXPORT_JOB_KIND;
 use crate::protocol::accounts::ExportPending;
 
 /// Error of the export service.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error, CodedError)]
 pub enum ExportError {
     /// The account was deleted meanwhile.
     #[error("this account has been deleted")]
+    #[code("exports/expired", NotFound)]
     Expired,
     /// The archive cannot be opened.
     #[error("the archive cannot be read: {0}")]
+    #[code("internal", Internal)]
     Io(String),
     /// A database error.
     #[error(transparent)]
+    #[code(transparent)]
     Store(#[from] store::StoreError),
-}
-
-impl CodedError for ExportError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Expired => ErrorKind::NotFound,
-            Self::Io(_) => ErrorKind::Internal,
-            Self::Store(e) => e.kind(),
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Expired => "exports/expired",
-            Self::Io(_) => "internal",
-            Self::Store(e) => e.code(),
-        }
-    }
-
-    fn retry_after(&self) -> Option<u64> {
-        if let Self::Store(e) = self { e.retry_after() } else { None }
-    }
 }
 
 /// Response to an export request.

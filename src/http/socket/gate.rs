@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use base::clock::Timestamp;
-use base::error::{CodedError, ErrorKind};
+use base::error::CodedError;
 
 use crate::actors::delivery::CloseReason;
 use crate::actors::sessions::{ReplyResult, RequestError, SessionHandle, SocketHandle};
@@ -52,30 +52,16 @@ pub(super) enum FrameAction {
 }
 
 /// Why a frame was rejected.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum FrameError {
+#[derive(Clone, Copy, Debug, thiserror::Error, CodedError)]
+pub(crate) enum FrameError {
     /// The first event must be `authenticate`.
     #[error("authenticate first: send `authenticate`")]
+    #[code("event/not-authenticated", Unauthenticated)]
     NotAuthenticated,
     /// The frame is malformed.
     #[error("invalid frame: send {{\"id\", \"event\", \"data\"}}")]
+    #[code("event/invalid-frame", Invalid)]
     InvalidFrame,
-}
-
-impl CodedError for FrameError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotAuthenticated => ErrorKind::Unauthenticated,
-            Self::InvalidFrame => ErrorKind::Invalid,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotAuthenticated => "event/not-authenticated",
-            Self::InvalidFrame => "event/invalid-frame",
-        }
-    }
 }
 
 /// Outcome of authentication: the session and the event to send, or the error.

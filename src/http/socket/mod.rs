@@ -13,16 +13,17 @@ use std::any::Any;
 use std::time::Duration;
 
 use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::http::StatusCode;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
 pub use engine_io::EngineIoSession;
+pub(super) use gate::FrameError;
 pub(super) use polling::{poll, push};
 
 use self::websocket::WebSocketConnection;
 use super::access::{AccessRule, RateClass};
+use super::http_error::{ORIGIN_NOT_ALLOWED, UPGRADE_REQUIRED};
 use super::problem::ApiError;
 use super::route::Route;
 use super::{AppState, origin};
@@ -75,18 +76,12 @@ where
     }
     if !origin::is_allowed(request, &app.config.http) {
         count_rejected("origin");
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "http/origin-not-allowed",
-            "this origin is not allowed: see http.allowed_origins",
-        ));
+        return Err(ApiError::new(ORIGIN_NOT_ALLOWED, ORIGIN_NOT_ALLOWED.text));
     }
     ws::WsResponseBuilder::new(actor, request, payload)
         .frame_size(app.config.sessions.max_frame_bytes)
         .start()
-        .map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "http/upgrade-required", error.to_string())
-        })
+        .map_err(|error| ApiError::new(UPGRADE_REQUIRED, error.to_string()))
 }
 
 /// A peer that acknowledges nothing for this long is disconnected by the kernel. A socket blocked

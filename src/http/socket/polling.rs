@@ -5,7 +5,7 @@ mod sid;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix_web::http::{StatusCode, header};
+use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::actors::supervision::ActorRef;
 use crate::cluster::RateLimit;
 use crate::http::access::{self, rate_limit_key};
 use crate::http::extract::{QueryParams, client_ip};
+use crate::http::http_error::{self, BODY_TOO_LARGE, INVALID_REQUEST, ORIGIN_NOT_ALLOWED};
 use crate::http::problem::ApiError;
 use crate::http::{AppState, origin};
 use crate::telemetry::metrics::count_rejected;
@@ -77,11 +78,7 @@ async fn new_session(
         return Err(access::AccessError::Draining.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "http/origin-not-allowed",
-            "this origin is not allowed: see http.allowed_origins",
-        ));
+        return Err(ApiError::new(ORIGIN_NOT_ALLOWED, ORIGIN_NOT_ALLOWED.text));
     }
     let limits = &app.config.limits;
     let limit = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
@@ -170,13 +167,8 @@ async fn read_body(
     payload: Payload,
     max_bytes: usize,
 ) -> Result<Bytes, ApiError> {
-    let too_large = || {
-        ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "http/body-too-large",
-            format!("a body has at most {max_bytes} bytes"),
-        )
-    };
+    let too_large =
+        || ApiError::new(BODY_TOO_LARGE, format!("a body has at most {max_bytes} bytes"));
     let declared = request.headers().get(header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > max_bytes) {
@@ -186,16 +178,13 @@ async fn read_body(
     let read = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(max_bytes));
     let Ok(read) = read.await else {
         return Err(ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "http/body-timeout",
+            http_error::BODY_TIMEOUT,
             format!("a body must be received within {} seconds", BODY_TIMEOUT.as_secs()),
         ));
     };
     match read {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(error)) => {
-            Err(ApiError::new(StatusCode::BAD_REQUEST, "http/invalid-request", error.to_string()))
-        }
+        Ok(Err(error)) => Err(ApiError::new(INVALID_REQUEST, error.to_string())),
         Err(_) => Err(too_large()),
     }
 }

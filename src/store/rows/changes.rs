@@ -96,8 +96,14 @@ pub enum MessageActionOutcome {
     Blocked,
     /// The time window of the action is over.
     TooLate,
-    /// A limit of [`MessageActionLimits`] is reached.
-    LimitReached,
+    /// The text was edited [`MessageActionLimits::max_edits`] times.
+    EditLimitReached,
+    /// The acting user has given [`MessageActionLimits::max_emoji_per_user`] reactions.
+    ReactionLimitReached,
+    /// The message has [`MessageActionLimits::max_emoji`] different reactions.
+    EmojiLimitReached,
+    /// The conversation has [`MessageActionLimits::max_pins`] pinned messages.
+    PinLimitReached,
     /// A mentioned user is not in the conversation.
     MentionNotFound,
 }

@@ -191,7 +191,7 @@ fn may_edit(
     }
     let edits = message_edits::table.filter(message_edits::message_id.eq(Sql(message.id)));
     if edits.count().get_result::<i64>(c)? >= limits.max_edits {
-        return Ok(reject(MessageActionOutcome::LimitReached));
+        return Ok(reject(MessageActionOutcome::EditLimitReached));
     }
     Ok(UpdateStep::Change)
 }
@@ -222,9 +222,11 @@ fn react(
         .distinct()
         .load(c)?;
     let emoji_count = i64::try_from(emoji_count.len()).unwrap_or(i64::MAX);
-    let has_own_limit = i64::try_from(own_count).unwrap_or(i64::MAX) >= limits.max_emoji_per_user;
-    if has_own_limit || (!is_known_emoji && emoji_count >= limits.max_emoji) {
-        return Ok(reject(MessageActionOutcome::LimitReached));
+    if i64::try_from(own_count).unwrap_or(i64::MAX) >= limits.max_emoji_per_user {
+        return Ok(reject(MessageActionOutcome::ReactionLimitReached));
+    }
+    if !is_known_emoji && emoji_count >= limits.max_emoji {
+        return Ok(reject(MessageActionOutcome::EmojiLimitReached));
     }
     diesel::insert_into(reactions::table)
         .values((
@@ -255,7 +257,7 @@ fn may_pin(
         .count()
         .get_result(c)?;
     Ok(if pinned >= limits.max_pins {
-        reject(MessageActionOutcome::LimitReached)
+        reject(MessageActionOutcome::PinLimitReached)
     } else {
         UpdateStep::Change
     })

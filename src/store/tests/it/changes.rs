@@ -90,7 +90,7 @@ async fn edited_message_keeps_edit_history(store: Store) {
     done(act(&store, &message, ann, edit("four"), 8).await);
     assert_eq!(
         act(&store, &message, ann, edit("five"), 8).await,
-        MessageActionOutcome::LimitReached
+        MessageActionOutcome::EditLimitReached
     );
 
     let edits = store.message_edits(id, bob, message.id, at(9)).await.unwrap().unwrap();
@@ -118,9 +118,15 @@ async fn reactions_are_idempotent_and_limited(store: Store) {
         MessageActionOutcome::Unchanged(_)
     ));
     done(act(&store, &message, bob, react("b"), 4).await);
-    assert_eq!(act(&store, &message, bob, react("c"), 4).await, MessageActionOutcome::LimitReached);
+    assert_eq!(
+        act(&store, &message, bob, react("c"), 4).await,
+        MessageActionOutcome::ReactionLimitReached
+    );
     done(act(&store, &message, eve, react("c"), 5).await);
-    assert_eq!(act(&store, &message, eve, react("d"), 5).await, MessageActionOutcome::LimitReached);
+    assert_eq!(
+        act(&store, &message, eve, react("d"), 5).await,
+        MessageActionOutcome::EmojiLimitReached
+    );
     done(act(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await);
     let unreact = act(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await;
     assert!(matches!(unreact, MessageActionOutcome::Unchanged(_)));
@@ -310,7 +316,7 @@ async fn pins_are_limited_and_set_by_admins(store: Store) {
     done(act(&store, &all[1], ann, MessageAction::Pin, 2).await);
     assert_eq!(
         act(&store, &all[2], ann, MessageAction::Pin, 2).await,
-        MessageActionOutcome::LimitReached
+        MessageActionOutcome::PinLimitReached
     );
     done(act(&store, &all[0], ann, MessageAction::Unpin, 2).await);
     done(act(&store, &all[2], ann, MessageAction::Pin, 2).await);
