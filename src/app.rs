@@ -2,7 +2,7 @@
 //! become services), launched (services become a running supervision tree) and, on a signal,
 //! stopped in order.
 
-pub mod cache;
+mod cache;
 mod cluster_services;
 mod domain_services;
 
@@ -16,6 +16,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::NodeLock;
 
+pub use self::cache::shared_cache;
 use self::cluster_services::cluster;
 pub use self::cluster_services::shared_bus;
 use self::domain_services::jobs;
@@ -29,7 +30,6 @@ use crate::actors::supervision::{
 };
 use crate::actors::tree::{TreeDeps, build_tree, media_threads};
 use crate::actors::turn::{self, TURN};
-pub use crate::app::cache::shared_cache;
 use crate::config::Config;
 use crate::domain::calls::{self, CallDomain, TurnCredentials};
 use crate::domain::chat::ChatService;

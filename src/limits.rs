@@ -116,9 +116,9 @@ pub(crate) const MAX_CACHED_REPLY_BYTES: usize = 16 << 20;
 pub(crate) const MAX_SESSION_NAME_CHARS: usize = 128;
 
 // domain/chat/changes
-/// Maximum number of different emoji on a message, and of one user's among them.
+/// Maximum number of different emoji on a message.
 pub(crate) const MAX_REACTION_EMOJI_PER_MESSAGE: i64 = 20;
-/// See [`MAX_REACTIONS`].
+/// Maximum number of different emoji of one user on a message.
 pub(crate) const MAX_REACTIONS_PER_USER_AND_MESSAGE: i64 = 5;
 /// Maximum number of pinned messages in a conversation.
 pub(crate) const MAX_PINS_PER_CONVERSATION: i64 = 50;

@@ -314,7 +314,7 @@ impl WriterToken {
     /// Completes an upload that has its full size.
     ///
     /// # Errors
-    /// See [`FileService::keep`].
+    /// See [`FileService::finish_upload`].
     pub async fn finish(&self) -> Result<CompletedUpload, FileError> {
         self.apply(WriteOp::Finish).await
     }

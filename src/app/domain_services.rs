@@ -7,7 +7,7 @@ use base::random::RandomSource;
 use store::Store;
 
 use super::StartupError;
-use crate::app::cache::cache;
+use super::cache::cache;
 use crate::cluster::Cache;
 use crate::config::{Config, SynchronousMode};
 use crate::domain::accounts::{self, AccountService, PasswordHasher, TokenSigner};

@@ -202,7 +202,7 @@ async fn bus(config: &Config) -> Result<String, String> {
 }
 
 async fn cache(config: &Config) -> Result<String, String> {
-    let Some(cache) = crate::app::cache::shared_cache(config)? else {
+    let Some(cache) = app::shared_cache(config)? else {
         return Ok("in this process".to_owned());
     };
     match cache.check_connection().await {

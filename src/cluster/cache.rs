@@ -109,7 +109,7 @@ impl RateLimit {
     /// protect capacity, not secrets.
     ///
     /// # Errors
-    /// [`RateLimitError::TooMany`] unchanged.
+    /// [`RateLimitError::RateLimited`] unchanged.
     pub fn allow_uncounted(&self, taken: Result<(), RateLimitError>) -> Result<(), RateLimitError> {
         match taken {
             Err(RateLimitError::Cache(CacheError)) => {

@@ -11,7 +11,7 @@ pub mod export_store;
 pub mod exports;
 pub mod files;
 pub mod identity;
-pub mod job_kinds;
+mod job_kinds;
 pub mod jobs;
 mod token_hash;
 pub mod vault;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use actix_web::HttpResponse;
-use actix_web::web::Data;
+use actix_web::web::{Bytes, Data};
 use serde_json::{Map, Value, json};
 
 use super::access::{AccessRule, RateClass};
@@ -24,8 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
 /// The descriptions as text, generated when they are first asked for.
 pub struct ApiDocuments {
     routes: fn() -> Vec<Route>,
-    openapi: OnceLock<String>,
-    asyncapi: OnceLock<String>,
+    openapi: OnceLock<Bytes>,
+    asyncapi: OnceLock<Bytes>,
 }
 
 impl ApiDocuments {
@@ -37,18 +37,19 @@ impl ApiDocuments {
 
 /// `GET /api/openapi.json`
 async fn openapi(documents: Data<ApiDocuments>) -> HttpResponse {
-    let text =
-        documents.openapi.get_or_init(|| openapi_document(&(documents.routes)()).to_string());
+    let text = documents
+        .openapi
+        .get_or_init(|| openapi_document(&(documents.routes)()).to_string().into());
     json_page(text)
 }
 
 /// `GET /api/asyncapi.json`
 async fn asyncapi(documents: Data<ApiDocuments>) -> HttpResponse {
-    json_page(documents.asyncapi.get_or_init(|| asyncapi_document().to_string()))
+    json_page(documents.asyncapi.get_or_init(|| asyncapi_document().to_string().into()))
 }
 
-fn json_page(text: &str) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(text.to_owned())
+fn json_page(text: &Bytes) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(text.clone())
 }
 
 /// OpenAPI document of all visible routes.

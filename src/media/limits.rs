@@ -156,7 +156,7 @@ pub(crate) const MIN_SPEECH_LEVEL_DBOV: u8 = 45;
 pub(crate) const MAX_AUDIO_PACKET_DURATION: Duration = Duration::from_millis(60);
 
 // srtp
-/// Maximum number of bytes that [`SrtpContext::encrypt_rtp`] or [`SrtpContext::encrypt_rtcp`] append.
+/// Maximum number of bytes that `SrtpContext::encrypt_rtp` or `SrtpContext::encrypt_rtcp` append.
 pub(crate) const MAX_OVERHEAD_BYTES: usize = 20;
 
 // ssrc_table

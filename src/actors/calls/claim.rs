@@ -8,8 +8,7 @@ use metrics::counter;
 
 use super::CallService;
 use super::call_index::{CallLimits, CallReservation, Key, LocatedCall};
-use super::room::{CallRoom, RoomContext, RoomOwnership};
-use crate::actors::calls::room::RoomHandle;
+use super::room::{CallRoom, RoomContext, RoomHandle, RoomOwnership};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{ClaimOutcome, Ownership};

@@ -17,6 +17,7 @@ use std::time::Duration;
 use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::future::join_all;
 pub use room::CallRoom;
+use room::RoomHandle;
 use tokio::sync::Semaphore;
 
 use self::call_index::{CallIndex, LocatedCall};
@@ -24,7 +25,6 @@ use self::room::{EndCall, SessionLost};
 use super::delivery::EventRouter;
 use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use super::supervision::{ActorRef, DynamicSupervisor};
-use crate::actors::calls::room::RoomHandle;
 use crate::cluster::OwnershipDirectory;
 use crate::domain::calls::{CallDomain, ParticipantLocation};
 use crate::domain::identity::Principal;

@@ -1,4 +1,4 @@
-//! The JSON of replies.
+//! Wire values as text: the JSON of replies, and names for metric labels.
 
 use serde::Serialize;
 

@@ -7,15 +7,13 @@ use super::CallService;
 use super::call_index::{Key, LocatedCall};
 use super::claim::OpenCallOutcome;
 use super::forwarding::CallRequester;
-use super::room::{self, CallRoom, RoomCommand, RoomRequest};
-use crate::actors::calls::reply::json;
-use crate::actors::calls::room::RoomHandle;
+use super::reply::json;
+use super::room::{self, CallRoom, RoomCommand, RoomHandle, RoomRequest};
 use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
-use crate::domain::calls::participant_id::parse_participant_id;
 use crate::domain::calls::{
     CallError, CallKind, CallTargets, Callee, ParticipantLocation, StartCallParams, caller_summary,
-    parse_name,
+    parse_name, parse_participant_id,
 };
 use crate::domain::identity::Principal;
 use crate::limits::MAX_LOOKUP_ATTEMPTS;

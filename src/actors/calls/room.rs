@@ -23,9 +23,11 @@ pub(super) use persistence::{HandOffRoom, RelinquishRoom, wait_persisted};
 use self::media::MediaSession;
 use self::persistence::RoomPersistence;
 use super::call_index::CallSummary;
+use super::reply::metric_label;
 use crate::actors::supervision::{ActorRef, SupervisedContext};
-use crate::domain::calls::participant_id::format_participant_id;
-use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_view};
+use crate::domain::calls::{
+    CallChange, CallError, CallState, EventTarget, format_participant_id, participant_view,
+};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
@@ -151,8 +153,7 @@ impl CallRoom {
             return;
         }
         let active = self.call.active();
-        counter!(CALLS_ENDED, "reason" => crate::actors::calls::reply::metric_label(&reason))
-            .increment(1);
+        counter!(CALLS_ENDED, "reason" => metric_label(&reason)).increment(1);
         let now = self.context.domain.clock().now();
         histogram!(CALL_SECONDS).record(now.since(active.started_at).as_secs_f64());
         self.context.call_index.remove(self.call.id());

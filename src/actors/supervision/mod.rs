@@ -1,7 +1,7 @@
 //! OTP-style supervision on stock actix: a tree of actors that survive their own panics.
 //!
 //! An [`ActorSpec`] says how to build an actor, a [`SupervisorSpec`] groups children under a
-//! restart strategy, and [`launch`] starts them. Callers reach an actor through its [`ActorRef`],
+//! restart strategy, and [`launch()`] starts them. Callers reach an actor through its [`ActorRef`],
 //! which stays valid across restarts. One incarnation of an actor is one task; when it ends, for
 //! whatever reason, the supervisor is notified and the child's [`RestartPolicy`] decides what
 //! follows.

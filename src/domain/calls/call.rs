@@ -14,7 +14,7 @@ pub use participants::participant_view;
 use serde::{Deserialize, Serialize};
 
 use super::error::CallError;
-use crate::domain::calls::participant_id::first_epoch;
+use super::participant_id::first_epoch;
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
 pub use crate::protocol::cluster::ParticipantLocation;
 use crate::protocol::server::CallServerEvent;

@@ -3,7 +3,7 @@
 mod call;
 mod call_token;
 mod error;
-pub mod participant_id;
+mod participant_id;
 mod termination;
 #[cfg(test)]
 mod tests;
@@ -21,13 +21,13 @@ pub use call::{
 };
 pub use call_token::parse_name;
 pub use error::CallError;
+pub use participant_id::{format_participant_id, parse_participant_id};
 use store::{CallPermission, CallWriteOutcome, InvitationRule, MemberRole, Store};
 pub use turn_credentials::TurnCredentials;
 
 use super::accounts::TokenSigner;
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
-pub use crate::domain::calls::participant_id::{format_participant_id, parse_participant_id};
 use crate::domain::identity::Principal;
 use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
 use crate::protocol::users::UserSummary;

@@ -68,7 +68,7 @@ impl SrtpContext {
         self.profile
     }
 
-    /// Protects `buffer[..length]`, whose header is `header` bytes long; [`MAX_OVERHEAD_BYTES`] must be available
+    /// Protects `buffer[..length]`, whose header is `header` bytes long; [`crate::limits::MAX_OVERHEAD_BYTES`] must be available
     /// behind it. Returns the new length.
     pub(crate) fn encrypt_rtp(
         &mut self,
@@ -100,7 +100,7 @@ impl SrtpContext {
         Some(length)
     }
 
-    /// Protects `buffer[..length]`; [`MAX_OVERHEAD_BYTES`] must be available behind it. Returns the new length.
+    /// Protects `buffer[..length]`; [`crate::limits::MAX_OVERHEAD_BYTES`] must be available behind it. Returns the new length.
     pub(crate) fn encrypt_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
         self.rtcp_index = (self.rtcp_index + 1) & !ENCRYPTED_FLAG;
         let word = (ENCRYPTED_FLAG | self.rtcp_index).to_be_bytes();

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::CallService;
 use super::super::call_index::CallIndex;
-use crate::actors::calls::room::RoomHandle;
+use super::RoomHandle;
 use crate::actors::delivery::{EventRouter, OutboundEvent};
 use crate::actors::media;
 use crate::actors::peer_nodes::PeerNodes;

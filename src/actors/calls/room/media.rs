@@ -13,8 +13,7 @@ use metrics::{counter, histogram};
 use super::CallRoom;
 use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::participant_id::format_participant_id;
-use crate::domain::calls::{CallError, EventTarget, ParticipantLocation};
+use crate::domain::calls::{CallError, EventTarget, ParticipantLocation, format_participant_id};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{

@@ -4,10 +4,11 @@ use actix::{Handler, Message, MessageResult};
 use base::ids::{CallId, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::reply::{empty_reply, json};
 use super::CallRoom;
-use crate::actors::calls::reply::{empty_reply, json};
-use crate::domain::calls::participant_id::format_participant_id;
-use crate::domain::calls::{CallError, Callee, EventTarget, ParticipantLocation};
+use crate::domain::calls::{
+    CallError, Callee, EventTarget, ParticipantLocation, format_participant_id,
+};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 

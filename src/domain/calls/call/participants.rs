@@ -3,14 +3,12 @@
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
+use super::super::participant_id::{first_epoch, format_participant_id, parse_participant_id};
 use super::{
     CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState,
     ParticipantLocation,
 };
 use crate::domain::calls::error::CallError;
-use crate::domain::calls::participant_id::{
-    first_epoch, format_participant_id, parse_participant_id,
-};
 use crate::protocol::calls::{
     self as wire, CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction,
 };
