@@ -17,6 +17,11 @@ pub(crate) const MAX_QUERY_VALUES: usize = 1000;
 /// Maximum number of valid invites of a group.
 pub(crate) const MAX_INVITES_PER_CONVERSATION: i64 = 100;
 
+// queries/messages
+/// Maximum time by which a message is dated later than the clock says, so that it is not dated
+/// before the one before it.
+pub(crate) const MAX_SENT_AT_CORRECTION: Duration = Duration::from_secs(5);
+
 // queries/search
 /// Maximum number of windows per page: whoever may see little of the hits gets shorter pages, and
 /// no search keeps the database busy for long.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::visible::is_visible;
 use super::{Conn, contacts, files, message_index};
 use crate::rows::{
-    AppendBatchOutcome, AppendOutcome, Circle, Encryption, MemberRole, MessageRow, NewMessageRow,
+    AppendBatchOutcome, AppendOutcome, Encryption, MemberRole, MessageRow, NewMessageRow,
     SystemEventRow,
 };
 use crate::schema::{conversations, hidden_messages, members, messages, outbox};
@@ -20,6 +20,7 @@ use crate::types::Sql;
 mod attachments;
 mod expire;
 mod read;
+mod reservation;
 mod revisions;
 mod update;
 
@@ -27,22 +28,13 @@ pub(super) use self::expire::erase;
 pub(crate) use self::expire::expire;
 pub(super) use self::read::complete;
 pub(crate) use self::read::{advance_receipt, changes, edits, message, messages, pins};
+use self::reservation::{LockedConversation, reserve};
 pub(super) use self::revisions::reserve_revisions;
 pub(crate) use self::update::apply_action;
 
 /// Rows per INSERT: SQLite allows 32,766 values in a statement, PostgreSQL 65,535, and a message
 /// has thirteen.
 const INSERT_CHUNK_ROWS: usize = 1000;
-
-/// State of a conversation while its row is locked.
-struct LockedConversation {
-    last_seq: i64,
-    roster: i64,
-    direct: Option<(UserId, UserId)>,
-    expires_in: Option<i64>,
-    who_writes: Circle,
-    encryption: Encryption,
-}
 
 pub(crate) fn append(
     c: &mut Conn,
@@ -54,7 +46,7 @@ pub(crate) fn append(
     // that what is read below stays true. Usually all are new, and this is the only write to the
     // row.
     let reserved = count(new.len());
-    let Some(locked) = reserve(c, id, reserved)? else {
+    let Some(locked) = reserve(c, id, reserved, now)? else {
         let results = vec![AppendOutcome::NotAMember; new.len()];
         return Ok(AppendBatchOutcome { roster: 0, results, attachments: HashMap::new() });
     };
@@ -63,7 +55,7 @@ pub(crate) fn append(
     let (results, new_messages) = plan_append(c, id, &locked, new, first_seq, now)?;
     let surplus = reserved - count(new_messages.len());
     if surplus > 0 {
-        reserve(c, id, -surplus)?;
+        reserve(c, id, -surplus, now)?;
     }
     if !new_messages.is_empty() {
         for rows in new_messages.chunks(INSERT_CHUNK_ROWS) {
@@ -82,28 +74,6 @@ pub(crate) fn append(
 
 fn count(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
-}
-
-/// Advances the last sequence of a conversation by `by` and locks its row.
-fn reserve(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedConversation>> {
-    type Row = (i64, i64, Option<UserId>, Option<UserId>, Option<i64>, Circle, Encryption);
-    let row: Option<Row> = diesel::update(conversations::table.find(Sql(id)))
-        .set(conversations::last_seq.eq(conversations::last_seq + by))
-        .returning((
-            conversations::last_seq,
-            conversations::roster,
-            conversations::direct_low,
-            conversations::direct_high,
-            conversations::expires_in,
-            conversations::who_writes,
-            conversations::encryption,
-        ))
-        .get_result(c)
-        .optional()?;
-    Ok(row.map(|(last_seq, roster, low, high, expires_in, who_writes, encryption)| {
-        let direct = low.zip(high);
-        LockedConversation { last_seq, roster, direct, expires_in, who_writes, encryption }
-    }))
 }
 
 /// Decides about each message, in the order given; the new ones are numbered from `first_seq`.
@@ -176,11 +146,11 @@ fn plan_append(
             client_id: key.1.clone(),
             body,
             reply_to: new.reply_to,
-            sent_at: now,
+            sent_at: locked.sent_at,
             revision: 0,
             edited_at: None,
             deleted_at: None,
-            expires_at: expires_in.map(|s| now + Duration::from_secs(s.unsigned_abs())),
+            expires_at: expires_in.map(|s| locked.sent_at + Duration::from_secs(s.unsigned_abs())),
             pinned_at: None,
             forwarded_from,
             mentions,
@@ -375,7 +345,7 @@ pub(super) fn append_system_event(
     event: &SystemEventRow,
     now: Timestamp,
 ) -> QueryResult<Option<MessageRow>> {
-    let Some(locked) = reserve(c, id, 1)? else { return Ok(None) };
+    let Some(locked) = reserve(c, id, 1, now)? else { return Ok(None) };
     let event = serde_json::to_value(event)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
     diesel::insert_into(messages::table)
@@ -387,7 +357,7 @@ pub(super) fn append_system_event(
             // Of a form that no sender may choose, and as unique as the sequence.
             messages::client_id.eq(format!(" {}", locked.last_seq)),
             messages::body.eq(""),
-            messages::sent_at.eq(Sql(now)),
+            messages::sent_at.eq(Sql(locked.sent_at)),
             messages::system.eq(Some(Sql(event))),
         ))
         .returning(MessageRow::as_returning())

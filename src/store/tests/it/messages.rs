@@ -34,6 +34,20 @@ async fn appended_message_is_stored_unchanged(store: Store) {
     assert_eq!(store.outbox_len().await.unwrap(), 2);
 }
 
+async fn sent_at_never_decreases_by_clock_differences(store: Store) {
+    let [ann, bob] = create_users(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let mut times = Vec::new();
+    for (n, second) in [100, 98, 101, 10, 11].into_iter().enumerate() {
+        let new = text_message(ann, &n.to_string());
+        let sent = store.append_messages(id, vec![new], at(second)).await.unwrap();
+        times.push(stored(sent.results.into_iter().next().unwrap()).sent_at);
+    }
+
+    // A clock that was wrong by more than seconds has no effect on later messages.
+    assert_eq!(times, [at(100), at(100), at(101), at(10), at(11)]);
+}
+
 async fn concurrent_appends_get_gap_free_seqs(store: Store) {
     let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
@@ -213,6 +227,7 @@ async fn receipts_only_move_forward(store: Store) {
 }
 
 on_both!(
+    sent_at_never_decreases_by_clock_differences,
     appended_message_is_stored_unchanged,
     concurrent_appends_get_gap_free_seqs,
     append_is_idempotent_by_client_id,
